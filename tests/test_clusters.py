@@ -1,4 +1,4 @@
-"""Runs of a sweep on workers of dask.distributed: equal results, lost workers, resumed, stopped, bounded."""
+"""Runs of a sweep on workers of dask and Ray: equal results, lost workers, resumed, stopped, bounded."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from distributed import LocalCluster
 
 from eolab.core.errors import ParameterError
 from eolab.runs import clusters, execute, folders, study, sweep
+from eolab.runs.clusters import on_dask, on_ray
 
 TILES = {
     "notebook": "02_use",
@@ -47,6 +48,33 @@ def lose_a_worker(root: Path) -> None:
         if any(text.startswith(folder) for text in process.cmdline()):
             process.parent().kill()
     (root / "hold").unlink()
+
+
+def lose_a_worker_of_ray(root: Path) -> None:
+    """End a process of Ray in the middle of its run."""
+    end = time.monotonic() + 200
+    while len([*(root / "runs/mini/01_make").glob("*/attempts.txt")]) < 2 and time.monotonic() < end:
+        time.sleep(0.1)
+    at_work = [
+        one for one in psutil.Process().children(recursive=True) if one.cmdline()[:1] == ["ray::_work"]
+    ]
+    at_work[0].kill()
+    (root / "hold").unlink()
+
+
+@pytest.mark.notebook
+def test_a_sweep_on_ray_survives_a_lost_worker(tmp_path: Path) -> None:
+    root = project(tmp_path)
+    (root / "hold").touch()
+    threading.Thread(target=lose_a_worker_of_ray, args=(root,), daemon=True).start()
+    with warm.workers():
+        status, said = miniature.command(root, "sweep", "mini", "tiles", "--on", "ray", "--jobs", "2")
+    assert status == 0, said
+    attempts = [len(file.read_text().splitlines()) for file in (root / "runs").glob("mini/01_make/*/att*")]
+    assert sorted(attempts) == [1, 2], "the run of the lost worker began once more"
+    assert said.count("done in") == 4
+    table = pd.read_csv(root / "runs/mini/sweeps/tiles/runs.csv")
+    assert table["test.f1"].tolist() == pytest.approx([0.02, 0.05])
 
 
 @pytest.mark.notebook
@@ -121,13 +149,14 @@ def test_a_scheduler_of_ones_own_runs_a_sweep_whose_failures_stop_only_what_need
         ("dask=", None, "names no address"),
         ("dask=tcp://127.0.0.1:9", 2, "leave --jobs out"),
         ("dask=tcp://127.0.0.1:9", None, "No scheduler of dask answers at tcp://127.0.0.1:9"),
+        ("ray=127.0.0.1:9", None, "No cluster of Ray answers at 127.0.0.1:9"),
         ("dask=nowhere", None, "No scheduler of dask answers at nowhere"),
     ],
 )
 def test_a_place_that_is_not_there_is_named(
     mini: Path, monkeypatch: pytest.MonkeyPatch, on: str, jobs: int | None, said: str
 ) -> None:
-    monkeypatch.setattr(clusters, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(clusters.shared, "PATIENCE_S", 0.2)
     with pytest.raises(ParameterError, match=said), clusters.workers(on, jobs, False, print):
         pass
 
@@ -136,21 +165,23 @@ def test_without_the_package_one_sentence_says_how_to_get_it(
     mini: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with (
-        pytest.raises(ParameterError, match=r"pip install 'eolab\[dask\]'"),
-        clusters.workers("dask", 1, False, print),
-    ):
-        pass
+    monkeypatch.setitem(sys.modules, "ray", None)
+    for on in ("dask", "ray"):
+        with (
+            pytest.raises(ParameterError, match=rf"pip install 'eolab\[{on}\]'"),
+            clusters.workers(on, 1, False, print),
+        ):
+            pass
 
 
 def test_a_run_that_takes_more_memory_than_its_share_or_is_not_wanted_any_more_is_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clusters, "_LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(on_dask, "_LOOK_EVERY_S", 0.02)
     for wanted, limit, stopped in ((True, 1e3, True), (False, 0.0, True), (True, 1e12, False)):
         process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
         execute._RUNNING[process] = tmp_path
-        with clusters._guarded(tmp_path, lambda wanted=wanted: wanted, limit) as reasons:
+        with on_dask._guarded(tmp_path, lambda wanted=wanted: wanted, limit) as reasons:
             end = time.monotonic() + (20 if stopped else 0.3)
             while process.poll() is None and time.monotonic() < end:
                 time.sleep(0.02)
@@ -160,9 +191,31 @@ def test_a_run_that_takes_more_memory_than_its_share_or_is_not_wanted_any_more_i
         execute._stop(process)
 
 
+@pytest.mark.parametrize(
+    ("machines", "jobs", "number", "needs"),
+    [
+        ([{"CPU": 2, "memory": 24e9}], 2, 2, (1, 0, 0)),
+        ([{"CPU": 2, "memory": 24e9}], 4, 4, (0.5, 0, 0)),
+        ([{"CPU": 8, "memory": 24e9}], None, 6, (1, 0, 4e9)),
+        ([{"CPU": 1, "memory": 2e9}], None, 1, (1, 0, 0)),
+        ([{"CPU": 16, "memory": 24e9}, {"CPU": 2, "memory": 99e9}], None, 8, (1, 0, 4e9)),
+        ([{"CPU": 16, "GPU": 2, "memory": 99e9}], None, 2, (8, 1, 0)),
+        ([{"CPU": 16, "GPU": 4, "memory": 99e9}], 2, 2, (8, 2, 0)),
+        ([{"CPU": 16, "GPU": 1, "memory": 99e9}], 4, 4, (4, 0.25, 0)),
+        ([{"CPU": 16, "GPU": 4}, {"CPU": 64, "GPU": 8}, {"CPU": 64}], None, 12, (4, 1, 0)),
+    ],
+)
+def test_ray_shares_out_cores_memory_and_gpus(
+    machines: list[dict[str, float]], jobs: int | None, number: int, needs: tuple[float, ...]
+) -> None:
+    found = on_ray.share(machines, jobs)
+    assert found.number == number
+    assert (found.needs["num_cpus"], found.needs["num_gpus"], found.needs["memory"]) == needs
+
+
 def test_lines_are_printed_once_and_in_order_whichever_way_they_come() -> None:
     said: list[str] = []
-    heard = clusters._Heard(said.append)
+    heard = on_dask._Heard(said.append)
     for attempt, number, text in (("a", 0, "1"), ("b", 0, "x"), ("a", 2, "3"), ("a", 0, "1"), ("a", 1, "2")):
         heard(attempt, number, text)
     heard("a", 2, "3")

@@ -42,12 +42,14 @@ examples:
   eolab sweep landcover tiles --on dask                 several tiles: composites, samples, models, maps
   eolab sweep landcover tiles --on dask=tcp://host:8786 --grid 02_preprocess.dataset=my_series \\
                               02_preprocess.tile=32TQM,33TWM
+  eolab sweep landcover models --on ray                 on this machine, shared out by Ray
+  eolab sweep landcover models --on ray=host:6379       on the cluster of `ray start --head`
   eolab sweep landcover 04_train_pixels --grid model=lstm,tempcnn seed=0,1,2
 
 What several points need runs once; all else goes on side by side, as many runs at once as --jobs says. With
---on dask these are workers of dask.distributed (`pip install 'eolab[dask]'`), each with its share of the
-memory, on this machine or those of a scheduler, which must see the same folders; a run whose worker is lost
-begins once more. --grid KEY=A,B replaces values of study.yaml; with a notebook in place of SWEEP it is all of
+--on ray or --on dask they go on in a cluster (`pip install 'eolab[ray]'` or 'eolab[dask]'), on this machine
+or others, which must see the same folders; each run gets a GPU where there are some, else a core and its
+share of the memory (GPUs with Ray alone). A run whose worker is lost begins once more. --grid KEY=A,B replaces values of study.yaml; with a notebook in place of SWEEP it is all of
 the sweep.
 
 The table is printed and written to DIR/STUDY/sweeps/SWEEP/ as CSV, Markdown and HTML. A failed run stops only
@@ -120,9 +122,9 @@ def _parser() -> argparse.ArgumentParser:
     text = "run a notebook over a grid of parameters"
     sweep = command(commands, _sweep, text, SWEEP_EXAMPLES, parents=[shared])
     sweep.add_argument("sweep", metavar="SWEEP", help="name of the sweep in the study's study.yaml")
-    text = "runs at once (default 1; with --on dask as many as cores and memory allow)"
+    text = "runs at once (default 1; with --on as many as cores and memory allow)"
     sweep.add_argument("--jobs", type=positive, metavar="N", help=text)
-    text = "run on a cluster: dask on this machine, dask=tcp://host:8786 that of a scheduler"
+    text = "run on a cluster: ray or dask on this machine, ray=host:6379 or dask=tcp://host:8786"
     sweep.add_argument("--on", default="", metavar="KIND[=ADDRESS]", help=text)
     text = "values of a parameter instead of those of study.yaml; SWEEP may then be a notebook"
     sweep.add_argument("--grid", action="extend", nargs="+", default=[], metavar="KEY=A,B", help=text)

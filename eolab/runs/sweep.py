@@ -33,7 +33,7 @@ from eolab.runs import (
     timing,
 )
 from eolab.runs.chain import Options
-from eolab.runs.clusters import Workers
+from eolab.runs.clusters.shared import Workers
 from eolab.runs.execute import Job
 from eolab.runs.study import Study, Sweep
 
@@ -207,7 +207,7 @@ def _run_all(
                         done.add(folder)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            workers.stop()
+            workers.stop(None)
             raise
     return done
 

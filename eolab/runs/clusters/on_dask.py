@@ -1,93 +1,27 @@
-"""Where the runs of a sweep go on: in processes of this machine, or on a cluster of dask.distributed.
-
-A kind of place is a context manager in :data:`KINDS` that gives :class:`Workers`. Each run is a process of
-its own in all of them, in the same folder, and a run that was done before is skipped.
-"""
+"""Runs on workers of dask.distributed."""
 
 import os
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from eolab.core import workspace
-from eolab.core.errors import ParameterError, RunError, check_known
+from eolab.core.errors import ParameterError, RunError
 from eolab.runs import chain, execute, folders, history
+from eolab.runs.clusters import shared
+from eolab.runs.clusters.shared import Say, Workers
 from eolab.runs.execute import Job
 
-LEAST_BYTES = 4e9  # memory of a worker, where their number is not given
-PATIENCE_S = 30.0  # for a scheduler to answer and for a first worker
 _LOOK_EVERY_S = 1.0
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Workers:
-    """What carries out runs.
-
-    Attributes:
-        number: How many runs it takes at once.
-        run: Carries out a job, whose lines begin with a counter, and returns what :func:`chain.step` does;
-            threads call it side by side.
-        stop: Stops what goes on; the same sweep resumes it.
-    """
-
-    number: int
-    run: Callable[[Job, str], str]
-    stop: Callable[[], None]
-
-
-def workers(on: str, jobs: int | None, force: bool, say: Say) -> AbstractContextManager[Workers]:
-    """Give the workers of a place as long as they are needed.
-
-    Args:
-        on: Empty for processes of this machine, ``dask`` for a cluster on it, ``dask=ADDRESS`` for the
-            cluster of a scheduler; all machines must see the folders of the project, its data and its runs.
-        jobs: Runs at once on this machine; None for one in processes, and as many in a cluster as it has
-            cores and 4 GB of memory for.
-        force: Whether to run again what is done.
-        say: Prints a line.
-
-    Raises:
-        ParameterError: If there is no such place, its package is missing, or nothing answers at the address.
-    """
-    kind, equals, address = on.partition("=")
-    check_known(kind, KINDS, f"--on {on}: there is no place {kind!r}")
-    if equals and not address:
-        raise ParameterError(f"--on {on} names no address: give one such as {kind}=tcp://host:8786.")
-    if address and jobs:
-        raise ParameterError(f"--on {on} has workers of its own, one run for each thread: leave --jobs out.")
-    return KINDS[kind](address, jobs, force, say)
-
-
-def threads(beside: int) -> dict[str, str]:
-    """Return the environment that shares the cores among runs that go on at the same time."""
-    if beside == 1:
-        return {}
-    cores = str(max(1, (os.cpu_count() or 1) // beside))
-    return {"OMP_NUM_THREADS": cores, "TF_NUM_INTRAOP_THREADS": cores, "TF_NUM_INTEROP_THREADS": "1"}
 
 
 @contextmanager
-def _here(_: str, jobs: int | None, force: bool, say: Say) -> Iterator[Workers]:
-    """Give processes of this machine."""
-
-    def run(job: Job, counter: str) -> str:
-        return chain.step(replace(job, environment=threads(jobs or 1)), counter, force, say)
-
-    yield Workers(jobs or 1, run, execute.stop)
-
-
-# === dask.distributed ===
-
-
-@contextmanager
-def _dask(address: str, jobs: int | None, force: bool, say: Say) -> Iterator[Workers]:
+def workers(address: str, jobs: int | None, force: bool, say: Say) -> Iterator[Workers]:
     """Give the workers of a scheduler, or of a cluster that ends with this process.
 
     A run whose worker is lost begins once more on another one; a scheduler of one's own repeats it as often
@@ -98,10 +32,7 @@ def _dask(address: str, jobs: int | None, force: bool, say: Say) -> Iterator[Wor
         import dask
         from distributed import Client
     except ImportError:
-        raise ParameterError(
-            "The package distributed, which `--on dask` needs, is missing: install it with "
-            "`pip install 'eolab[dask]'`."
-        ) from None
+        raise shared.missing("distributed", "dask") from None
     settings = {"distributed.scheduler.allowed-failures": 1, "distributed.nanny.pre-spawn-environ": {}}
     with dask.config.set(settings), closing(_client(Client, address, jobs)) as client:
         hosts: Counter[str] = Counter()
@@ -110,18 +41,18 @@ def _dask(address: str, jobs: int | None, force: bool, say: Say) -> Iterator[Wor
         heard = _Heard(say)
         topic = f"eolab-{uuid4().hex}"
         client.subscribe_topic(topic, lambda event: heard(*event[1]))
-        own = {key: value for key, value in os.environ.items() if key.startswith(("EOLAB_", "MLFLOW_"))}
-        about = (force, own | {"EOLAB_ROOT": str(workspace.root())}, max(hosts.values()), topic)
-        going: set[Any] = set()
+        about = (force, shared.environment(), max(hosts.values()), topic)
+        going: dict[Path, Any] = {}
 
         def run(job: Job, counter: str) -> str:
             future = client.submit(_work, job, counter, *about, key=f"eolab-{uuid4().hex}", pure=False)
-            going.add(future)
+            going[job.folder] = future
             return _outcome(future, job, heard)
 
-        def stop() -> None:
-            for future in list(going):
-                future.cancel()
+        def stop(folder: Path | None = None) -> None:
+            for home, future in list(going.items()):
+                if folder in (None, home):
+                    future.cancel()
 
         yield Workers(sum(hosts.values()), run, stop)
 
@@ -132,7 +63,7 @@ def _client(connect: Any, address: str, jobs: int | None) -> Any:
         from distributed import LocalCluster
         from distributed.system import MEMORY_LIMIT
 
-        number = jobs or max(1, min(os.cpu_count() or 1, int(MEMORY_LIMIT // LEAST_BYTES)))
+        number = jobs or max(1, min(os.cpu_count() or 1, int(MEMORY_LIMIT // shared.LEAST_BYTES)))
         return connect(
             LocalCluster(
                 n_workers=number,
@@ -144,7 +75,7 @@ def _client(connect: Any, address: str, jobs: int | None) -> Any:
             )
         )
     try:
-        client = connect(address, timeout=PATIENCE_S)
+        client = connect(address, timeout=shared.PATIENCE_S)
     except (OSError, ValueError) as error:
         raise ParameterError(
             f"No scheduler of dask answers at {address} ({type(error).__name__}): start one with `dask "
@@ -152,7 +83,7 @@ def _client(connect: Any, address: str, jobs: int | None) -> Any:
             "right."
         ) from None
     try:
-        client.wait_for_workers(1, timeout=PATIENCE_S)
+        client.wait_for_workers(1, timeout=shared.PATIENCE_S)
     except TimeoutError:
         client.close()
         raise ParameterError(
@@ -207,12 +138,7 @@ def _work(
     from distributed import get_worker
 
     worker, attempt, lines = get_worker(), uuid4().hex, list[str]()
-    os.environ.update(environment)
-    if not job.notebook.path.is_file():
-        raise RunError(
-            f"the worker {worker.address} does not see {job.notebook.path}: cluster and command need the "
-            "same folders."
-        )
+    shared.begin(job, environment, str(worker.address))
 
     def say(text: str) -> None:
         worker.log_event(topic, [attempt, len(lines), text])
@@ -220,7 +146,7 @@ def _work(
 
     limit = (worker.memory_manager.memory_limit or 0) / worker.state.nthreads
     wanted = partial(_wanted, worker, worker.get_current_task())
-    job = replace(job, environment=threads(beside))
+    job = replace(job, environment=shared.threads(beside))
     with _guarded(job.folder, wanted, limit) as reasons:
         outcome = chain.step(job, counter, force, say)
     if reasons and history.RunRecord(job.folder).status == "stopped":
@@ -275,10 +201,3 @@ def _memory(process: int) -> int:
                 found = one.memory_full_info()
                 total += getattr(found, "pss", found.uss)
     return total
-
-
-KINDS: dict[str, Callable[[str, int | None, bool, Say], AbstractContextManager[Workers]]] = {
-    "": _here,
-    "dask": _dask,
-}
-"""What ``--on`` may name; empty stands for this machine without a cluster."""
