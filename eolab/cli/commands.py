@@ -17,7 +17,7 @@ from typing import Any
 from eolab import __version__
 from eolab.cli import data, runs
 from eolab.cli.parsing import Parser, command, parser_of, positive
-from eolab.core.errors import EolabError, RunError, show_sentences_alone, system_error
+from eolab.core.errors import EolabError, ParameterError, RunError, show_sentences_alone, system_error
 
 RUN_HELP = """\
 Runs a study's notebooks in order, each in a process of its own. A finished run is skipped while all that it
@@ -119,6 +119,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--only", action="extend", nargs="+", default=[], metavar="NOTEBOOK", help="run these notebooks only"
     )
+    text = "train in so many processes of this machine (docs/distributed.md; default 1)"
+    run.add_argument("--processes", type=positive, default=1, metavar="N", help=text)
     text = "run a notebook over a grid of parameters"
     sweep = command(commands, _sweep, text, SWEEP_EXAMPLES, parents=[shared])
     sweep.add_argument("sweep", metavar="SWEEP", help="name of the sweep in the study's study.yaml")
@@ -206,20 +208,27 @@ def _say(text: str) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from eolab.runs import chain, reports, study, tracking
+    from eolab.core import ranks
+    from eolab.runs import chain, reports, study, team, tracking
 
+    if not (place := ranks.place()).first:
+        return team.follow(place, _say)
     chosen = study.load(options.study)
     chosen_options = _options(options, chosen)
     name = f"{chosen.name} {chosen_options.profile or next(iter(chosen.profiles), '')}"
     work = partial(chain.run, chosen, chosen_options, options.only, _say)
-    good = tracking.under_parent(chosen.name, name, work)
+    with team.gathered(options.processes, _say):
+        good = tracking.under_parent(chosen.name, name, work)
     _say(f"Report: {reports.build_study(chosen_options.root / chosen.name)}")
     return 0 if good else 1
 
 
 def _sweep(options: argparse.Namespace) -> int:
+    from eolab.core import ranks
     from eolab.runs import study, sweep, tracking
 
+    if (count := ranks.place().count) > 1:
+        raise ParameterError(f"{count} processes train together with `eolab run`; start a sweep in one.")
     chosen = study.load(options.study, (options.sweep, options.grid))
     given = _options(options, chosen), options.jobs, _say, options.on
     work = partial(sweep.run, chosen, options.sweep, *given)

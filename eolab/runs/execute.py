@@ -8,13 +8,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from eolab.core import workspace
 from eolab.core.errors import RunError
-from eolab.runs import folders, freshness, history, parameters, tracking, warm
+from eolab.runs import folders, freshness, history, parameters, team, tracking, warm
 from eolab.runs.record import RUN_DIR
 from eolab.runs.study import Notebook
 
@@ -186,14 +186,16 @@ def _recover(job: Job) -> bool:
 def _run_in(folder: Path, job: Job) -> history.RunRecord:
     """Run a notebook in a folder, in a process of its own, and return its record."""
     folder.mkdir(parents=True, exist_ok=True)
-    job_file = folder / folders.JOB
-    folders.write_json(job_file, _description(job, folder))
+    job_file, description = folder / folders.JOB, _description(job, folder)
+    folders.write_json(job_file, description)
     command, environment = [*WORKER, str(job_file)], _environment(job, folder)
-    forked = warm.fork(command, environment, job.notebook.path)
-    code = _end(forked, folder) if forked else 0
-    if not forked or not forked.pid:  # in a session of its own: Ctrl-C reaches the runner, which stops it
-        cold = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, start_new_session=True)
-        code = _end(cold, folder)
+    with team.along(description, environment, partial(stop, folders.home(folder))) as more:
+        environment |= more
+        forked = warm.fork(command, environment, job.notebook.path)
+        code = _end(forked, folder) if forked else 0
+        if not forked or not forked.pid:  # in a session of its own: Ctrl-C reaches the runner, which stops it
+            cold = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, start_new_session=True)
+            code = _end(cold, folder)
     return _outcome(folder, code)
 
 

@@ -22,6 +22,7 @@ from eolab.data import sources
 from eolab.runs import display, folders, history, lines, outputs, parameters, provenance, study, upstream
 from eolab.runs.short import Short, markup, text
 from eolab.runs.study import Notebook
+from eolab.training import distributed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -374,6 +375,8 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
         RunError: If the runner runs another notebook than ``notebook`` says, or another process is at it.
     """
     batch = os.environ.get(RUN_DIR)
+    if batch:
+        distributed.join()  # before anything is computed
     display.hide_deprecations()
     display.explain_errors(bool(batch))
     if not batch:

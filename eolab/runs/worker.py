@@ -91,7 +91,8 @@ def _main(job_file: str) -> int:
         with _followed(folder):
             failed = _execute(job, folder)
         folders.end(folder, "failed" if failed else "done", failed)
-        _afterwards(folder)
+        if not job.get("rank"):  # others write no report
+            _afterwards(folder)
     return 1 if failed else 0
 
 

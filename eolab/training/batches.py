@@ -15,6 +15,7 @@ from eolab.data.schemes import IGNORE
 from eolab.data.sequences import ImageSequence, padded, padded_labels
 from eolab.data.store import Store, with_day
 from eolab.data.store.reading import row_numbers
+from eolab.training import distributed
 from eolab.training.augment import Inputs, Step
 
 Labels = Any
@@ -171,10 +172,39 @@ class Batches(keras.utils.PyDataset):
         """
         if not 0 <= index < self.num_batches:
             raise IndexError(f"batch {index} of {self.num_batches}")
-        positions = self.order()[index]
-        inputs, label = self.samples.read(positions)
+        inputs, label = self.samples.read(positions := self.order()[index])
+        return self._made(index, positions, inputs, label)
+
+    def part(self, index: int, rank: int, ranks: int, devices: int) -> tuple[Inputs, Labels, Labels]:
+        """Return what a process feeds of batch `index`, where several divide it among all their devices.
+
+        Only this part is read. A batch that cannot be divided is filled up with samples that count nothing
+        in losses and scores; the statistics of batch normalisation see them. Where there are several
+        processes, each draws augmentations of its own. Labels of ``ignore="none"`` get weights too.
+
+        Args:
+            index: Number of the batch.
+            rank: Number of the process.
+            ranks: Number of processes.
+            devices: Number of devices of all processes.
+        """
+        whole = self.order()[index]
+        size = -(-len(whole) // devices) * devices
+        own = slice(rank * size // ranks, (rank + 1) * size // ranks)
+        positions, counts = np.resize(whole, size)[own], (np.arange(size) < len(whole))[own]
+        if self.samples.lengths is None:
+            inputs, label = self.samples.read(positions)
+        else:  # as long as the longest of the whole batch
+            inputs, label = self.samples.read(positions, whole)  # type: ignore[call-arg]
+        found = self._made(index, positions, inputs, label, *([rank] if ranks > 1 else []))
+        return found[0], found[1], map_structure(partial(_counted, counts.astype(np.float32)), *found[1:])
+
+    def _made(self, index: int, positions: np.ndarray, inputs: Inputs, label: Labels, *stream: int) -> Any:
+        """Return a batch of samples that were read, augmented by draws of its own."""
         if self.augment is not None:
-            rng = np.random.default_rng((self.seed, self.epoch, index, 1))  # 1: not that of the order
+            rng = np.random.default_rng(
+                (self.seed, self.epoch, index, 1, *stream)
+            )  # 1: not that of the order
             inputs, label = self.augment(inputs, label, rng)
         labels = label if self.targets is None else self.targets(label)
         if self.ignore == "none":
@@ -194,10 +224,14 @@ class Batches(keras.utils.PyDataset):
     def stream(self) -> Any:
         """Return what Keras should read: these batches, on TensorFlow a ``tf.data.Dataset`` of them.
 
+        Where several devices train together it is this process's part of them, see :meth:`part`.
+
         That which Keras makes of them is tuned as it runs, and TensorFlow 2.21 often ends a pass over it by a
         wait (11 of the 70 s of three folds on one core). Axes of samples are as long as in the first batch,
         where samples have lengths the first of these axes of any length.
         """
+        if distributed.devices() > 1:
+            return Part(self)
         if keras.backend.backend() != "tensorflow":
             return self
         import tensorflow as tf
@@ -231,6 +265,28 @@ class Batches(keras.utils.PyDataset):
             if getattr(self, name) is not None:
                 found[name] = function_name(getattr(self, name))
         return found | self.samples.facts()
+
+
+class Part(keras.utils.PyDataset):
+    """What this process feeds of each batch, see :meth:`Batches.part`.
+
+    Args:
+        batches: The batches.
+    """
+
+    def __init__(self, batches: Batches) -> None:
+        super().__init__()
+        self.batches = batches
+        self.place = distributed.join()
+
+    @property
+    def num_batches(self) -> int:
+        """Number of batches an epoch."""
+        return self.batches.num_batches
+
+    def __getitem__(self, index: int) -> tuple[Inputs, Labels, Labels]:
+        """Return this process's part of batch `index`."""
+        return self.batches.part(index, self.place.rank, self.place.count, distributed.devices())
 
 
 class StoreSamples:
@@ -342,13 +398,14 @@ class SequenceSamples:
     def __len__(self) -> int:
         return len(self.sequences)
 
-    def read(self, positions: np.ndarray) -> tuple[Inputs, np.ndarray]:
-        """Return the inputs and labels of some sequences."""
+    def read(self, positions: np.ndarray, among: np.ndarray | None = None) -> tuple[Inputs, np.ndarray]:
+        """Return the inputs and labels of some sequences, as long as the longest of those `among` which."""
         chosen = [self.sequences[position] for position in positions]
+        others = chosen if among is None else [self.sequences[position] for position in among]
         inputs: Inputs = {}
         for sensor in self.channels:
-            inputs |= self._images(sensor, chosen, self._length(chosen, sensor))
-        return inputs, padded_labels(chosen, 1 if chosen[0].late else self._length(chosen))
+            inputs |= self._images(sensor, chosen, self._length(others, sensor))
+        return inputs, padded_labels(chosen, 1 if chosen[0].late else self._length(others))
 
     def facts(self) -> dict[str, Any]:
         """Return what a resumed training must find again, as JSON values."""
@@ -415,6 +472,13 @@ def balanced_weights(labels: Any, classes: int) -> dict[int, float]:
     counts = np.bincount(flat[flat != IGNORE].astype(np.int64), minlength=classes)
     present = np.flatnonzero(counts)
     return {int(k): float(counts.sum() / (len(present) * counts[k])) for k in present}
+
+
+def _counted(counts: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Return weights of labels, 0 for samples that count nothing; two views of a sample follow each other."""
+    if weights is None:
+        return np.repeat(counts, len(labels) // len(counts))
+    return weights * counts.reshape(-1, *[1] * (weights.ndim - 1))
 
 
 def _identity(store: Store) -> int:

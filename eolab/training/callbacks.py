@@ -12,6 +12,7 @@ import pandas as pd
 from eolab.core.errors import RunError, check_known
 from eolab.core.files import write_atomically
 from eolab.core.progress import duration
+from eolab.training import distributed
 from eolab.training.checkpoint import Checkpoint, Progress
 from eolab.training.live import Live
 from eolab.training.setup import keep_memory
@@ -29,7 +30,7 @@ def values_of(variables: list[Any], model: keras.Model) -> list[np.ndarray]:
 def assign(variables: list[Any], values: list[Any]) -> None:
     """Give variables their values."""
     for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
+        variable.assign(distributed.placed(value))
 
 
 class Average(keras.callbacks.Callback):
@@ -159,6 +160,8 @@ class Recorder(keras.callbacks.Callback):
 
 def write_history(checkpoint: Checkpoint, progress: Progress) -> None:
     """Replace the CSV of the history, beside the checkpoint, in one step."""
+    if not distributed.first():
+        return
     table = pd.DataFrame(progress.history).to_csv(index=False)
     write_atomically(checkpoint.folder.with_name("history.csv"), table)
 

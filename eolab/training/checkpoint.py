@@ -11,6 +11,7 @@ import numpy as np
 
 from eolab.core.errors import RunError, reason_of
 from eolab.core.files import write_atomically
+from eolab.training import distributed
 
 STATE_FILE, BEFORE_FILE = "state.npz", "state-before.npz"
 LONGEST = 200  # characters of a setting in an error sentence
@@ -45,6 +46,9 @@ class Checkpoint:
     pair that fits. A state that cannot be read is set aside and the one before it counts. Once training has
     ended, the best weights are kept alone: the optimizer's variables, twice as large, are of no more use.
 
+    Of several processes that train together the first one alone reads and writes; the others get what it
+    reads, so all call the same methods.
+
     Args:
         folder: Where the files are.
     """
@@ -55,7 +59,8 @@ class Checkpoint:
 
     def clear(self) -> None:
         """Remove the state: the next training starts anew."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if distributed.first():
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def save(self, progress: Progress, arrays: Arrays, best: list[np.ndarray] | None) -> None:
         """Keep the state after an epoch.
@@ -65,6 +70,8 @@ class Checkpoint:
             arrays: Values of all variables by group; ``model`` holds those of the model.
             best: Values of the model's variables to end with, where this epoch is the best one so far.
         """
+        if not distributed.first():
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         if best is not None:
             write_atomically(self._best(progress.best_epoch), _packed({"model": best}))
@@ -90,7 +97,9 @@ class Checkpoint:
         Raises:
             RunError: If it belongs to other settings.
         """
-        found = self._last_good()
+        found = self._last_good() if distributed.first() else None
+        if distributed.count() > 1:
+            found = _of_first(found)
         if found is None:
             return None
         progress, arrays = found
@@ -115,7 +124,7 @@ class Checkpoint:
             try:
                 arrays, text = _unpacked(file)
                 progress = Progress(**json.loads(text))
-                best = self.best(progress)
+                best = _unpacked(self._best(progress.best_epoch))[0]["model"]
             except Exception as error:  # a damaged file raises nearly anything
                 aside = file.with_name(f"{file.name}.damaged")
                 file.replace(aside)
@@ -129,10 +138,20 @@ class Checkpoint:
 
     def best(self, progress: Progress) -> list[np.ndarray]:
         """Return the values of the model's variables after the best epoch."""
-        return _unpacked(self._best(progress.best_epoch))[0]["model"]
+        content = self._best(progress.best_epoch).read_bytes() if distributed.first() else b""
+        return _unpacked(io.BytesIO(distributed.shared(content)))[0]["model"]
 
     def _best(self, epoch: int) -> Path:
         return self.folder / f"best-{epoch:05d}.npz"
+
+
+def _of_first(found: tuple[Progress, Arrays] | None) -> tuple[Progress, Arrays] | None:
+    """Return in every process what the first one has found."""
+    content = distributed.shared(_packed(found[1], json.dumps(asdict(found[0]))) if found else b"")
+    if not content:
+        return None
+    arrays, text = _unpacked(io.BytesIO(content))
+    return Progress(**json.loads(text)), arrays
 
 
 def _short(value: Any) -> str:
@@ -147,7 +166,7 @@ def _packed(arrays: Arrays, text: str = "") -> bytes:
     return buffer.getvalue()
 
 
-def _unpacked(file: Path) -> tuple[Arrays, str]:
+def _unpacked(file: Path | io.BytesIO) -> tuple[Arrays, str]:
     arrays: Arrays = {}
     with np.load(file) as content:
         for name in sorted(set(content.files) - {"text"}):

@@ -13,7 +13,7 @@ import pandas as pd
 
 from eolab.core.errors import ParameterError, RunError, Stopped, check_known
 from eolab.core.progress import headless, in_notebook
-from eolab.training import freezing, outputs, schedules
+from eolab.training import distributed, freezing, outputs, schedules
 from eolab.training.batches import Batches
 from eolab.training.callbacks import Average, Recorder, assign, stopped, write_history
 from eolab.training.checkpoint import Checkpoint, Progress
@@ -230,29 +230,30 @@ def fit(
     judging = [outputs.described(judged), metrics]
     length = [schedules.besides_steps(rate)] if free else [train.num_batches, epochs]
     key = [compiled, judging, length, jit_compile, steps_per_execution]
-    for part in [part for part in parts if part.end > done] or parts[-1:]:
-        with part.frozen():
-            trained = [variable.path for variable in model.trainable_variables]
-            key_of_part = [*key, trained, part.start]
-            compiled_model = compile_once(model, train, key_of_part, partial(compile_model, part.start))
-            schedules.put_steps(compiled_model.rate, rate)
-            if part.start < done and not state.finished:
-                assign(compiled_model.optimizer.variables, saved["optimizer"])
-            if not state.finished:
-                try:
-                    compiled_model.fit(
-                        train.stream(),
-                        validation_data=None if validation is None else validation.stream(),
-                        initial_epoch=len(state.history),
-                        epochs=part.end,
-                        verbose=1 if progress and not headless() and not watched else 0,
-                        callbacks=[*first, *(callbacks or []), recorder],
-                        shuffle=False,
-                    )
-                except KeyboardInterrupt:
-                    raise Stopped(stopped(state)) from None
-        if state.finished:
-            break
+    with distributed.divided(variables):
+        for part in [part for part in parts if part.end > done] or parts[-1:]:
+            with part.frozen():
+                trained = [variable.path for variable in model.trainable_variables]
+                key_of_part = [*key, trained, part.start]
+                compiled_model = compile_once(model, train, key_of_part, partial(compile_model, part.start))
+                schedules.put_steps(compiled_model.rate, rate)
+                if part.start < done and not state.finished:
+                    assign(compiled_model.optimizer.variables, saved["optimizer"])
+                if not state.finished:
+                    try:
+                        compiled_model.fit(
+                            train.stream(),
+                            validation_data=None if validation is None else validation.stream(),
+                            initial_epoch=len(state.history),
+                            epochs=part.end,
+                            verbose=1 if progress and not headless() and not watched else 0,
+                            callbacks=[*first, *(callbacks or []), recorder],
+                            shuffle=False,
+                        )
+                    except KeyboardInterrupt:
+                        raise Stopped(stopped(state)) from None
+            if state.finished:
+                break
     write_history(checkpoint, state)
     if not math.isfinite(state.best):
         raise RunError(

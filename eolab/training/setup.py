@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 
 from eolab.core.errors import ParameterError, check_known, warn
 from eolab.core.machine import nvidia_gpus, processor
+from eolab.training import distributed
 
 Precision = Literal["float32", "bfloat16", "float16"]
 BFLOAT16_FLAGS = {"amx_bf16", "avx512_bf16"}  # of processors that compute in bfloat16
@@ -79,6 +80,7 @@ def set_up(seed: int, precision: Precision = "float32") -> Setup:
         ParameterError: If the precision is unknown, or the device has none of it.
     """
     check_known(precision, get_args(Precision), f"Precision cannot be {precision!r}")
+    distributed.join()
     import keras
 
     from eolab.models.layers import settle_keras
