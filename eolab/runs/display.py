@@ -48,7 +48,7 @@ NOISE = re.compile(  # absl and glog lines, and what TensorFlow and CUDA say at 
     r"|[IWEF]\d{4} \d\d:\d\d:\d+\.\d+"
     r"|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IWEF] "
     r"|To enable the following instructions:"
-    r"|SKIPPING RUNTIME REGISTRATION)"
+    r"|SKIPPING RUNTIME REGISTRATION|\[Gloo\] Rank )"
 )
 _FILTERS: list[threading.Thread] = []  # of this process's standard error
 _CAPTION = re.compile(

@@ -12,7 +12,6 @@ import os
 import queue
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -32,8 +31,10 @@ from eolab.runs import folders
 PATIENCE_S = 300.0  # for all processes to begin
 LATE_S = 10.0  # for the cause of a failure that several processes report
 TRAINS = re.compile(r"\bset_up\(")  # in a notebook that trains
-FOLLOWS = ("JaxRuntimeError", "XlaRuntimeError")  # what the others report where one is gone
+LOST = ("JaxRuntimeError", "XlaRuntimeError")  # what the others report where one is gone
+ABORTED = "JAX distributed service detected fatal errors"  # in their logs
 KEPT = 20_000  # characters of a log that are sent
+COMMAND = [sys.executable, "-m", "eolab.cli", "run", ""]  # of the others, which learn the study later
 Say = Callable[[str], None]
 
 
@@ -87,7 +88,8 @@ class Failure:
     @property
     def follows(self) -> bool:
         """Whether it follows from the end of another process."""
-        return self.error in FOLLOWS
+        own = "RESOURCE_EXHAUSTED" in self.reason  # no memory
+        return (self.error in LOST and not own) or ABORTED in self.log
 
 
 class Team:
@@ -164,6 +166,8 @@ class Team:
             stop: Stops the notebook here; called until it has ended, where another process failed.
         """
         place = replace(self.place, port=ranks.free_port())
+        for old in Path(description["folder"]).glob("process_*.log"):
+            old.unlink()
         ours = {key: value for key, value in environment.items() if key.startswith("EOLAB_")}
         self._failures = [one for one in self._failures if not one.error]  # those that are gone
         self._busy = set(self._links)
@@ -173,16 +177,17 @@ class Team:
 
         def watch() -> None:
             while not ended.wait(0.5):
-                if any(not one.follows for one in self._failures):
-                    ended.wait(1)  # it may end by itself
+                if self._failures:  # it may end by itself
+                    ended.wait(LATE_S if all(one.follows for one in self._failures) else 1)
                     stop()
 
         threading.Thread(target=watch, daemon=True).start()
         try:
             yield place.variables()
-        finally:
             ended.set()
             self._blame(Path(description["folder"]))
+        finally:
+            ended.set()
             for link in list(self._links.values()):
                 link.send(stop=True)
             with self._changed:
@@ -190,26 +195,27 @@ class Team:
 
     def _blame(self, folder: Path) -> None:
         """Record which other process is the cause where the notebook here has not come to its end."""
-        record = folders.read_json(folder / folders.RECORD)
-        own = (record.get("failed") or {}).get("error", "")
-        if record.get("status") == "done" or (own and own not in (*FOLLOWS, "DeadKernelError")):
+        record, log = folders.read_json(folder / folders.RECORD), folder / "kernel.log"
+        failed = record.get("failed") or {}
+        text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+        own = Failure(0, failed.get("error", ""), failed.get("message", ""), text)
+        if record.get("status") == "done" or (own.error and not own.follows):
             return
         with self._changed:
-            if own in FOLLOWS:
+            if own.error:
                 self._changed.wait_for(lambda: any(not one.follows for one in self._failures), LATE_S)
-            causes = [one for one in self._failures if not one.follows]
+            causes = sorted(self._failures, key=lambda one: one.follows)
         if not causes:
             return
         first = causes[0]
         if first.log:
             name = f"process_{first.rank}.log"
             folders.write_text(folder / name, first.log)
-            written = [*(record.get("written") or []), name]
-            folders.update_record(folder, written=written)
-        log = f"; its log: {folder / name}" if first.log else ""
+            folders.update_record(folder, written=[*(record.get("written") or []), name])
+        place = f"; its log: {folder / name}" if first.log else ""
         who = f"process {first.rank} of {self.place.count} on {self._about[first.rank]['host']}"
         error = f"{first.error}: " if first.error else ""
-        folders.end(folder, "failed", folders.failure("RunError", f"{who}: {error}{first.reason}{log}"))
+        folders.end(folder, "failed", folders.failure("RunError", f"{who}: {error}{first.reason}{place}"))
 
     def close(self, code: int) -> None:
         """Let the others go, with an exit status."""
@@ -346,7 +352,7 @@ def gathered(processes: int, say: Say) -> Iterator["Team | None"]:
     check(place.count)
     for rank in range(1, processes):
         own = replace(place, rank=rank, local=rank).variables()
-        started.append(subprocess.Popen([sys.executable, "-m", "eolab.runs.team"], env=os.environ | own))
+        started.append(subprocess.Popen(COMMAND, env=os.environ | own, start_new_session=True))
     team, code = None, 1
     try:
         team = _current["team"] = Team(place, say)
@@ -385,12 +391,3 @@ def along(
 
 
 _current: dict[str, Team] = {}  # the team of this process, while there is one
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        sys.exit(follow(ranks.place()))
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except RunError as error:
-        sys.exit(f"eolab: {error}")
