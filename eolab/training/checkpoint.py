@@ -46,7 +46,7 @@ class Checkpoint:
     pair that fits. A state that cannot be read is set aside and the one before it counts. Once training has
     ended, the best weights are kept alone: the optimizer's variables, twice as large, are of no more use.
 
-    Of several processes that train together the first one alone reads and writes; the others get what it
+    Where several processes train together the first one alone reads and writes; the others get what it
     reads, so all call the same methods.
 
     Args:
