@@ -20,6 +20,7 @@ from distributed import LocalCluster
 from eolab.core.errors import ParameterError
 from eolab.runs import clusters, execute, folders, study, sweep
 from eolab.runs.clusters import on_dask, on_ray
+from eolab.runs.points import jobs_of
 
 TILES = {
     "notebook": "02_use",
@@ -247,12 +248,12 @@ def test_one_model_may_map_all_tiles_and_only_what_the_grid_names_must_run(
     one = study.load("mini")
     options = sweep.Options(mini / "runs", settings={"02_use": {"made": str(mini)}})
     with pytest.raises(ParameterError, match="varies 01_make, whose run is given by hand"):
-        sweep._jobs(one, one.sweep("tiles"), options)
+        jobs_of(one, one.sweep("tiles"), options)
     monkeypatch.delenv("EOLAB_ROOT")
     landcover = study.load("landcover", ("tiles", ["02_preprocess.tile=32TQM,33TWM,33TVM"]))
     for settings, above in (({}, 9), ({"06_map_years": {"trained": str(mini)}}, 3)):
         options = sweep.Options(mini / "runs", settings=settings)
-        points, needed = sweep._jobs(landcover, landcover.sweep("tiles"), options)
+        points, needed = jobs_of(landcover, landcover.sweep("tiles"), options)
         assert (len(points), len(needed)) == (3, above)
         assert {job.values.get("tile") for job in needed if job.notebook.name == "02_preprocess"} == {
             *("32TQM", "33TWM", "33TVM")

@@ -69,8 +69,9 @@ def problem_of(command: str) -> str:
     values = [*args.set, *getattr(args, "grid", [])]
     keys = {value.partition("=")[0].split(".")[0] for value in values}
     declared = {p.name for notebook in one.notebooks.values() for p in study.parameters.read(notebook.path)}
-    known = {*one.notebooks, *one.sweeps, *declared}
+    known = {*one.notebooks, *one.sweeps, *one.searches, *declared}
     named = {*keys, *getattr(args, "only", []), getattr(args, "sweep", args.study), args.profile or "smoke"}
+    named.add(getattr(args, "search", args.study))
     unknown = named - known - {*one.profiles, args.study}
     return f"unknown: {unknown}" if unknown else ""
 

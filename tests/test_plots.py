@@ -169,7 +169,20 @@ REGIONS = gpd.GeoDataFrame(
     geometry=[shapely.box(431_100 + x, 4_799_800, 431_150 + x, 4_799_900) for x in (0, 100)],
 )
 PERIODS = pd.DataFrame(np.linspace(0.2, 0.8, 9).reshape(3, 3), [2018, 2019, 2020], [2018, 2019, 2020])
+
+
+def trials() -> pd.DataFrame:
+    """Trials of a search: the best one first, the last ones without a value."""
+    random, n = np.random.default_rng(0), 12
+    values = np.append(np.sort(random.uniform(0.4, 1.2, n - 3)), [np.nan] * 3)
+    chosen = random.choice(["[16, 16]", "32"], n)
+    return pd.DataFrame({"val_loss": values, "rate": 10 ** random.uniform(-4, -1, n), "units": chosen})
+
+
+SPACE = {"rate": "log_uniform", "units": "choice"}
 GALLERY = {
+    "importances": lambda: plots.importances({"training.learning_rate": 0.7, "options": 0.3}),
+    "parallel_coordinates": lambda: plots.parallel_coordinates(trials(), "val_loss", SPACE),
     "rgb": lambda: plots.rgb(SERIES["image"][2], title="2020-03-25"),
     "index_map": lambda: plots.index_map(BLUE[0].where(SERIES["clear"][0])),
     "confidence_map": lambda: plots.confidence_map(LABEL.copy(data=np.full(LABEL.shape, 0.4))),

@@ -133,7 +133,8 @@ def test_the_inside_of_runs_is_layered():
 
     What records the outputs of an interactive run writes its report, as the worker does that of others.
     """
-    top, execution = {"clusters", "reports", "sweep", "worker"}, {"execute", "chain"}
+    top = {"clusters", "points", "reports", "search", "sweep", "trials", "worker"}
+    execution = {"execute", "chain"}
     reporting = {"outputs": {"reports"}}
     graph: dict[str, set[str]] = {}
     for path in (ROOT / "eolab" / "runs").rglob("*.py"):

@@ -8,15 +8,13 @@ import io
 import os
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from eolab import __version__
-from eolab.cli import data, runs
-from eolab.cli.parsing import Parser, command, parser_of, positive
+from eolab.cli import data, runs, tuning
+from eolab.cli.parsing import Parser, command, parser_of, positive, say, study_of
 from eolab.core.errors import EolabError, ParameterError, RunError, show_sentences_alone, system_error
 
 RUN_HELP = """\
@@ -130,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument("--on", default="", metavar="KIND[=ADDRESS]", help=text)
     text = "values of a parameter instead of those of study.yaml; SWEEP may then be a notebook"
     sweep.add_argument("--grid", action="extend", nargs="+", default=[], metavar="KEY=A,B", help=text)
+    tuning.add(commands, shared)
     report = command(commands, _report, "build the report of a run or a study", REPORT_EXAMPLES)
     report.add_argument("folder", metavar="DIR", type=Path, help="a run, or a study's folder of runs")
     mapped = command(commands, _map, "map a scene with the network of a run", MAP_EXAMPLES)
@@ -188,42 +187,23 @@ def _run_options() -> argparse.ArgumentParser:
     return shared
 
 
-def _options(options: argparse.Namespace, study: Any) -> Any:
-    from eolab.core import workspace
-    from eolab.data import catalog
-    from eolab.runs import chain
-
-    if own := catalog.own_file():
-        os.environ[catalog.OWN] = str(own)  # the notebooks run in other folders
-    root = options.out.expanduser().resolve() if options.out else workspace.runs()
-    settings = chain.settings(study, options.set, getattr(options, "only", None) or ())
-    os.environ["EOLAB_LISTED_SINCE"] = str(time.time_ns())
-    return chain.Options(
-        root, options.profile, settings, options.force, options.keep_old_code, options.timeout
-    )
-
-
-def _say(text: str) -> None:
-    print(f"{text}\n", end="", flush=True)  # in one piece: several runs of a sweep may speak at once
-
-
 def _run(options: argparse.Namespace) -> int:
     from eolab.core import ranks
-    from eolab.runs import chain, reports, study, team, tracking
+    from eolab.runs import chain, reports, team, tracking
 
     if not (place := ranks.place()).first:
-        return team.follow(place, _say)
-    chosen = study.load(options.study)
-    chosen_options = _options(options, chosen)
+        return team.follow(place, say)
+    chosen, chosen_options = study_of(options)
     name = f"{chosen.name} {chosen_options.profile or next(iter(chosen.profiles), '')}"
-    work = partial(chain.run, chosen, chosen_options, options.only, _say)
-    with team.gathered(options.processes, _say):
+    work = partial(chain.run, chosen, chosen_options, options.only, say)
+    with team.gathered(options.processes, say):
         good = tracking.under_parent(chosen.name, name, work)
-    _say(f"Report: {reports.build_study(chosen_options.root / chosen.name)}")
+    say(f"Report: {reports.build_study(chosen_options.root / chosen.name)}")
     return 0 if good else 1
 
 
 def _sweep(options: argparse.Namespace) -> int:
+<<<<<<< HEAD
     from eolab.core import ranks
     from eolab.runs import study, sweep, tracking
 
@@ -232,6 +212,12 @@ def _sweep(options: argparse.Namespace) -> int:
     chosen = study.load(options.study, (options.sweep, options.grid))
     given = _options(options, chosen), options.jobs, _say, options.on
     work = partial(sweep.run, chosen, options.sweep, *given)
+=======
+    from eolab.runs import sweep, tracking
+
+    chosen, chosen_options = study_of(options, (options.sweep, options.grid))
+    work = partial(sweep.run, chosen, options.sweep, chosen_options, options.jobs, say, options.on)
+>>>>>>> afce3d7 (eolab tune searches for parameters with Optuna, each trial a run that is watched at every epoch)
     return 0 if tracking.under_parent(chosen.name, f"{chosen.name} {options.sweep}", work) else 1
 
 
@@ -267,6 +253,7 @@ def _studies(_: argparse.Namespace) -> int:
         print(f"  notebooks  {', '.join(one.notebooks)}")
         print(f"  profiles   {', '.join(one.profiles) or 'none'}")
         print(f"  sweeps     {', '.join(one.sweeps) or 'none'}")
+        print(f"  searches   {', '.join(one.searches) or 'none'}")
     return 0
 
 

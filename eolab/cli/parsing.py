@@ -1,7 +1,10 @@
 """Parsers of commands and of their options."""
 
 import argparse
+import os
 import sys
+import time
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -38,3 +41,29 @@ def positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
     return int(text)
+
+
+def say(text: str) -> None:
+    """Print a line in one piece, as several runs may speak at once."""
+    print(f"{text}\n", end="", flush=True)
+
+
+def study_of(options: argparse.Namespace, grid: tuple[str, Sequence[str]] = ("", ())) -> tuple[Any, Any]:
+    """Return the study that the options of a command name, and how its notebooks run.
+
+    Args:
+        options: The options.
+        grid: See :func:`eolab.runs.study.load`.
+    """
+    from eolab.core import workspace
+    from eolab.data import catalog
+    from eolab.runs import chain, study, trials
+
+    if own := catalog.own_file():
+        os.environ[catalog.OWN] = str(own)  # the notebooks run in other folders
+    root = options.out.expanduser().resolve() if options.out else workspace.runs()
+    chosen = trials.with_found(study.load(options.study, grid), root)
+    settings = chain.settings(chosen, options.set, getattr(options, "only", None) or ())
+    os.environ["EOLAB_LISTED_SINCE"] = str(time.time_ns())
+    how = (options.profile, settings, options.force, options.keep_old_code, options.timeout)
+    return chosen, chain.Options(root, *how)

@@ -58,6 +58,7 @@ from eolab.plots.scores import (
     score_bars,
     sizes,
 )
+from eolab.plots.searches import importances, parallel_coordinates
 from eolab.plots.series import (
     acquisitions,
     class_curves,

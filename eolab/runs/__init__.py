@@ -23,6 +23,7 @@ In a results notebook::
     runs.table("landcover")                                    # what `eolab runs` lists, whatever status
     runs.compare(["smoke-1a2b3c4d", "smoke-5e6f7a8b"])         # what differs, metrics side by side
     runs.sweep_table("landcover", "models")                    # a sweep's table, None if it was not run
+    runs.search_table("landcover", "lstm")                     # the trials of `eolab tune`, None likewise
     runs.study.load("landcover").sweeps["models"].published    # the published numbers beside it
 
 ``study.yaml`` is described in :mod:`eolab.runs.study`.
@@ -32,3 +33,4 @@ from eolab.runs.history import RunRecord, collect, latest, load, named, records,
 from eolab.runs.overview import compare, table
 from eolab.runs.record import Run, start
 from eolab.runs.sweep import sweep_table
+from eolab.runs.trials import search_table

@@ -1,4 +1,4 @@
-"""``study.yaml``: a study's notebooks in order, its parameter profiles and its sweeps.
+"""``study.yaml``: a study's notebooks in order, its parameter profiles, its sweeps and searches.
 
 ::
 
@@ -38,7 +38,8 @@ interactively the empty default means: the newest finished run (``run.input("pre
 In a sweep's table, runs that agree in ``rows`` are one line: mean ± standard deviation. A metric that has the
 name of a parameter in the table is called ``metrics.<name>``. A published line stands beside each line of the
 table that has all the values it gives. It is an error if it fits no run of the sweep, and if two of them give
-one column of the same run. ``Sweep.published`` holds the published lines as a table.
+one column of the same run. ``Sweep.published`` holds the published lines as a table. ``searches`` are
+described in :mod:`eolab.runs.spaces`.
 """
 
 from __future__ import annotations
@@ -49,15 +50,16 @@ import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eolab.core import workspace, yamls
 from eolab.core.errors import ParameterError, check_known, did_you_mean
 from eolab.core.yamls import mapping
-from eolab.runs import parameters, published
+from eolab.runs import parameters, published, spaces
 from eolab.runs.parameters import Parameter
+from eolab.runs.spaces import Search
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -193,6 +195,7 @@ class Study:
     notebooks: dict[str, Notebook]
     profiles: dict[str, Profile]
     sweeps: dict[str, Sweep]
+    searches: dict[str, Search] = field(default_factory=dict)
 
     def notebook(self, name: str) -> Notebook:
         """Return a notebook by name, or by its path as a shell completes it.
@@ -226,6 +229,14 @@ class Study:
             ParameterError: If the study has no such sweep.
         """
         return _pick(self.sweeps, name, f"Study {self.name!r} has no sweep")
+
+    def search(self, name: str) -> Search:
+        """Return a search by name.
+
+        Raises:
+            ParameterError: If the study has no such search.
+        """
+        return _pick(self.searches, name, f"Study {self.name!r} has no search")
 
     def values(self, notebook: str, profile: str | None) -> dict[str, Any]:
         """Return what a profile sets for a notebook, nothing where there is none or for :data:`OWN`.
@@ -299,7 +310,7 @@ def load(name: str, grid: tuple[str, Sequence[str]] = ("", ())) -> Study:
     if not name or not file.is_file():
         raise ParameterError(f"There is no study {name!r} in {folder.parent}: {did_you_mean(name, names())}")
     content = mapping(
-        yamls.read(file), str(file), ("title", "description", "notebooks", "profiles", "sweeps")
+        yamls.read(file), str(file), ("title", "description", "notebooks", "profiles", "sweeps", "searches")
     )
     notebooks = _notebooks(name, folder, content.get("notebooks"), file)
     profiles = _profiles(content.get("profiles"), notebooks, file)
@@ -308,7 +319,15 @@ def load(name: str, grid: tuple[str, Sequence[str]] = ("", ())) -> Study:
         blocks[grid[0]] = _with_grid(blocks.get(grid[0]), *grid, notebooks)
     sweeps = _sweeps(blocks, notebooks, profiles, file)
     title, description = str(content.get("title") or name), str(content.get("description") or "")
-    return Study(name, title, description, notebooks, profiles, sweeps)
+    taken = dict.fromkeys(profiles, "a profile") | dict.fromkeys(blocks, "a sweep")
+    found = spaces.read(content.get("searches"), partial(_values, notebooks), profiles, taken, str(file))
+    return Study(name, title, description, notebooks, profiles, sweeps, found)
+
+
+def _values(
+    notebooks: Mapping[str, Notebook], name: str, values: Mapping[str, Any], where: str
+) -> dict[str, Any]:
+    return dict(_pick(notebooks, name, f"{where} names no notebook of the study").check(values, where))
 
 
 def _notebooks(study: str, folder: Path, content: Any, file: Path) -> dict[str, Notebook]:
@@ -331,20 +350,30 @@ def _notebooks(study: str, folder: Path, content: Any, file: Path) -> dict[str, 
 
 
 def _profiles(content: Any, notebooks: dict[str, Notebook], file: Path) -> dict[str, Profile]:
-    profiles: dict[str, Profile] = {}
-    for profile, written in mapping(content, f"{file}: 'profiles'").items():
-        where = f"{file}: profile {profile!r}"
-        blocks = mapping(written, where)
-        values: Profile = {name: {} for name in notebooks}
-        for name, value in mapping(blocks.pop(ALL, None), f"{where}, {ALL!r}").items():
-            for notebook in having(notebooks.values(), name, f"{where}: no notebook has a"):
-                values[notebook.name] |= notebook.check({name: value}, f"{where}, {notebook.name}")
-        for name, block in blocks.items():
-            notebook = _pick(notebooks, name, f"{where} names no notebook of the study")
-            place = f"{where}, {name!r}"
-            values[name] |= notebook.check(mapping(block, place), place)
-        profiles[profile] = values
-    return profiles
+    blocks = mapping(content, f"{file}: 'profiles'")
+    return {name: _profile(block, notebooks, f"{file}: profile {name!r}") for name, block in blocks.items()}
+
+
+def _profile(written: Any, notebooks: dict[str, Notebook], where: str) -> Profile:
+    blocks = mapping(written, where)
+    values: Profile = {name: {} for name in notebooks}
+    for name, value in mapping(blocks.pop(ALL, None), f"{where}, {ALL!r}").items():
+        for notebook in having(notebooks.values(), name, f"{where}: no notebook has a"):
+            values[notebook.name] |= notebook.check({name: value}, f"{where}, {notebook.name}")
+    for name, block in blocks.items():
+        notebook = _pick(notebooks, name, f"{where} names no notebook of the study")
+        place = f"{where}, {name!r}"
+        values[name] |= notebook.check(mapping(block, place), place)
+    return values
+
+
+def profile(file: Path, notebooks: dict[str, Notebook]) -> Profile:
+    """Return the profile that a file holds alone, as a search writes it.
+
+    Raises:
+        ParameterError: If it cannot be read or does not fit the notebooks.
+    """
+    return _profile(yamls.read(file), notebooks, str(file))
 
 
 def _with_grid(

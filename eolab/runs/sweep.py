@@ -10,11 +10,8 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
-from graphlib import TopologicalSorter
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from eolab.core import workspace, yamls
@@ -30,11 +27,10 @@ from eolab.runs import (
     published,
     reports,
     study,
-    timing,
 )
 from eolab.runs.chain import Options
-from eolab.runs.clusters.shared import Workers
 from eolab.runs.execute import Job
+from eolab.runs.points import jobs_of, needs, run_all
 from eolab.runs.study import Study, Sweep
 
 if TYPE_CHECKING:
@@ -74,27 +70,27 @@ def run(
     """
     sweep = study.sweep(name)
     options = replace(options, profile=options.profile or sweep.profile)
-    points, above = _jobs(study, sweep, options)
-    chain.check_data([*points, *above])
+    runs, above = jobs_of(study, sweep, options)
+    chain.check_data([*above, *runs])
     place = options.root / study.name / "sweeps" / name
     with clusters.workers(on, jobs, options.force, say) as workers:
         chain.note(study, options.root)
-        left = chain.time_left([*above, *points], options.force, workers.number, say)
-        keep = _keeping(place, sweep, points)
+        left = chain.time_left([*above, *runs], options.force, workers.number, say)
+        keep = _keeping(place, sweep, runs)
         try:
-            done = _run_all([*above, *points], len(above), workers, left, keep, say)
+            done = run_all([*above, *runs], len(above), workers, left, keep, say)
         except KeyboardInterrupt:
-            say(f"Stopped. What is done stands in {_tabulate(place, sweep, points)[1]}")
+            say(f"Stopped. What is done stands in {_tabulate(place, sweep, runs)[1]}")
             raise
-    needed = set.intersection(*(_needs(point, above) for point in points))
+    needed = set.intersection(*(needs(point, above) for point in runs))
     if not done.issuperset(needed):
         first = next(one for one in above if one.folder in needed - done)
         label = f"{study.name}/{first.notebook.name}"
         raise RunError(f"Sweep {sweep.name!r} needs {label}, which failed: see above.")
-    text, file = _tabulate(place, sweep, points)
-    failed = sum(point.folder not in done for point in points)
+    text, file = _tabulate(place, sweep, runs)
+    failed = sum(point.folder not in done for point in runs)
     say(f"\n{sweep.title or f'Sweep {name}'}\n\n{text}\n")
-    say(f"{len(points)} runs, {failed} failed. Table: {file}")
+    say(f"{len(runs)} runs, {failed} failed. Table: {file}")
     return failed == 0
 
 
@@ -103,113 +99,6 @@ def _tabulate(folder: Path, sweep: Sweep, points: list[Job]) -> tuple[str, Path]
     runs = table_of_runs(sweep, points)
     numbers = in_numbers(sweep, runs, folder.parents[1] / sweep.notebook)
     return _text(sweep, runs, lines.readable(numbers)), _write(folder, sweep, runs, numbers)
-
-
-def _jobs(study: Study, sweep: Sweep, options: Options) -> tuple[list[Job], list[Job]]:
-    """Return a job for each point, and those that they need, each once, in order.
-
-    Raises:
-        ParameterError: If a point sets a parameter of a notebook whose run is given by hand.
-    """
-    notebook, varied = study.notebook(sweep.notebook), study.varied(sweep)
-    upstream = [n for n in study.notebooks if notebook.name in chain.needing(study, n, options)]
-    others = {key.partition(".")[0] for point in sweep.points for key in point if key not in notebook.known}
-    if by_hand := sorted(others.difference(upstream)):
-        raise ParameterError(
-            f"Sweep {sweep.name!r} varies {by_hand[0]}, whose run is given by hand: leave its --set out."
-        )
-    points: list[Job] = []
-    above: dict[Path, Job] = {}
-    for point in sweep.points:
-        runs: dict[str, Path] = {}
-        for name in upstream:
-            values = {
-                key.partition(".")[2]: value for key, value in point.items() if key.startswith(f"{name}.")
-            }
-            one = chain.job(study, study.notebook(name), options, runs, values)
-            above.setdefault(one.folder, replace(one, sweep=sweep.name if name in varied else ""))
-            runs[name] = one.folder
-        values = {key: value for key, value in point.items() if key in notebook.known}
-        one = chain.job(study, notebook, options, runs, values)
-        points.append(replace(one, sweep=sweep.name, point=_words(point, sweep)))
-    return points, [*above.values()]
-
-
-def _words(point: Mapping[str, Any], sweep: Sweep) -> str:
-    """Return what sets a point apart from the others, such as ``split=block model=lstm``."""
-    keys = [key for key in point if any(other.get(key) != point[key] for other in sweep.points)] or [*point]
-    names = [key.rpartition(".")[2] for key in keys]
-    return " ".join(
-        f"{name if names.count(name) == 1 else key}={history.words(point[key])}"
-        for key, name in zip(keys, names, strict=True)
-    )
-
-
-def _needs(job: Job, jobs: Sequence[Job]) -> set[Path]:
-    """Return the folders of those among some jobs that a job needs, directly or through others."""
-    known = {one.folder: one for one in jobs}
-    found: set[Path] = set()
-    waiting = [*job.upstream.values()]
-    for folder in waiting:
-        if folder in known and folder not in found:
-            found.add(folder)
-            waiting += known[folder].upstream.values()
-    return found
-
-
-def _run_all(
-    jobs: Sequence[Job],
-    above: int,
-    workers: Workers,
-    left: timing.Left,
-    keep: Callable[[Path], None],
-    say: Callable[[str], None],
-) -> set[Path]:
-    """Run jobs as soon as what they need is done, and return the folders of those that are.
-
-    Args:
-        jobs: The jobs, each after those that it needs.
-        above: How many at the beginning are no points of the sweep.
-        workers: What runs them.
-        left: Their time.
-        keep: Called with the folder of each run that has ended.
-        say: Prints a line.
-    """
-    known = {job.folder: job for job in reversed(jobs)}
-    counters = {job.folder: f"{n}/{len(jobs) - above} " for n, job in enumerate(jobs[above:], 1)}
-    order = TopologicalSorter({job.folder: known.keys() & job.upstream.values() for job in jobs})
-    order.prepare()
-    done: set[Path] = set()
-    going: dict[Future[str], Path] = {}
-    ending = Lock()
-
-    def work(job: Job) -> str:
-        outcome = workers.run(job, counter := counters.get(job.folder, ""))
-        with ending:
-            chain.say_ended(job, counter, outcome, left, say)
-            keep(job.folder)
-        return outcome
-
-    with ThreadPoolExecutor(workers.number) as pool:
-        try:
-            while order.is_active():
-                for folder in order.get_ready():
-                    job = known[folder]
-                    failed = [up for up in job.upstream.values() if up in known and up not in done]
-                    if failed:
-                        chain.say_left_out(job, counters.get(folder, ""), known[failed[0]], left, say)
-                        order.done(folder)
-                    else:
-                        going[pool.submit(work, job)] = folder
-                for future in wait(going, return_when=FIRST_COMPLETED).done:
-                    order.done(folder := going.pop(future))
-                    if future.result():
-                        done.add(folder)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            workers.stop(None)
-            raise
-    return done
 
 
 def table_of_runs(sweep: Sweep, points: list[Job]) -> pd.DataFrame:

@@ -1,0 +1,269 @@
+"""Searches: trials are given up, failed, interrupted and taken up; the best becomes a profile."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import miniature
+import pandas as pd
+import pytest
+import yaml
+
+from eolab.core.errors import ParameterError, RunError
+from eolab.runs import chain, execute, folders, search, study, trials
+from eolab.runs.chain import Options
+from eolab.runs.execute import Job
+from eolab.runs.search import How
+
+SEARCH = {
+    "notebook": "02_use",
+    "trials": 12,
+    "values": {"bands": ["B04"]},
+    "space": {"factor": {"log_uniform": [1e-3, 10.0]}, "mode": {"choice": ["a", "b"]}},
+}
+EPOCHS = 9
+
+
+@pytest.fixture
+def mini(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    root = miniature.build(tmp_path)
+    write(root, SEARCH)
+    monkeypatch.setenv("EOLAB_ROOT", str(root))
+    monkeypatch.delenv("EOLAB_RUNS", raising=False)
+    monkeypatch.setattr(search, "_LOOK_EVERY_S", 0.005)
+    return root
+
+
+def write(root: Path, block: dict[str, object]) -> None:
+    """Give the study one search."""
+    file = root / "notebooks/mini/study.yaml"
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | {"searches": {"scale": block}}))
+
+
+class Training:
+    """Stands for the runs of notebooks: a loss that is least at factor 0.1 and mode b, epoch by epoch."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, epochs: int = EPOCHS, pause: float = 0.0) -> None:
+        self.begun: list[dict[str, object]] = []
+        self.epochs, self.pause = epochs, pause
+        self.fails: Callable[[Job], bool] = lambda job: False
+        self._stopped: dict[Path, threading.Event] = {}
+        monkeypatch.setattr(chain, "step", self)
+        monkeypatch.setattr(execute, "stop", self.stop)
+        monkeypatch.setattr("eolab.runs.clusters.execute.stop", self.stop)
+
+    def stop(self, folder: Path | None = None) -> None:
+        for one, event in self._stopped.items():
+            if folder in (None, one):
+                event.set()
+
+    def __call__(self, job: Job, counter: str, force: bool, say: Callable[[str], None]) -> str:
+        self.begun.append(dict(job.values))
+        stopped = self._stopped.setdefault(job.folder, threading.Event())
+        facts = {"run": job.folder.name, "parameters": job.values, "study": "mini"}
+        facts |= {"notebook": job.notebook.name, "started": "2026-01-01T00:00:00+00:00", "seconds": 1.0}
+        status = "failed" if self.fails(job) else "done"
+        if job.notebook.name == "02_use" and status == "done":
+            loss = abs(math.log10(job.values["factor"]) + 1) + (job.values.get("mode") == "a")
+            rows = ["epoch,val_loss"]
+            for epoch in range(1, self.epochs + 1):
+                rows.append(f"{epoch},{loss + 1 / epoch}")
+                folders.write_text(job.folder / "history.csv", "\n".join(rows) + "\n")
+                if stopped.wait(self.pause):
+                    status = "stopped"
+                    break
+        folders.write_json(job.folder / folders.RECORD, facts | {"status": status})
+        return "done" if status == "done" else ""
+
+
+def tune(root: Path, how: How | None = None, said: list[str] | None = None) -> bool:
+    lines: list[str] = [] if said is None else said
+    return search.run(study.load("mini"), "scale", Options(root / "runs"), how, lines.append)
+
+
+def found(root: Path) -> pd.DataFrame:
+    table = trials.search_table("mini", "scale", root / "runs")
+    assert table is not None
+    return table
+
+
+def test_the_best_trial_becomes_a_profile_that_a_run_takes(
+    mini: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = Training(monkeypatch)
+    said: list[str] = []
+    assert trials.search_table("mini", "scale", mini / "runs") is None
+    assert tune(mini, How(prune=False), said)
+    table = found(mini)
+    assert len(table) == 12
+    assert set(table["status"]) == {"done"}
+    assert table["val_loss"].is_monotonic_increasing
+    assert {values["seed"] for values in training.begun} == {7}, "the profile of the study"
+    assert all(values["bands"] == ["B04"] for values in training.begun[1:]), "the fixed values"
+    best = table.iloc[0]
+    expected = abs(math.log10(best["factor"]) + 1) + (best["mode"] == "a") + 1 / EPOCHS
+    assert best["val_loss"] == pytest.approx(expected)
+    assert set(table.attrs["importances"]) == {"factor", "mode"}
+    assert sum(table.attrs["importances"].values()) == pytest.approx(1)
+    chosen = trials.with_found(study.load("mini"), mini / "runs")
+    values = chosen.values("02_use", "scale")
+    assert (values["factor"], values["mode"]) == (pytest.approx(best["factor"]), best["mode"])
+    assert (values["bands"], values["seed"]) == (["B04"], 7)
+    assert chosen.values("01_make", "scale") == {"seed": 7}
+    assert any("eolab run mini --profile scale" in line for line in said)
+    assert (mini / "runs/mini/searches/scale/table.html").is_file()
+    assert not [*(mini / "runs/mini").glob("02_use/*")], "trials stand apart from the study's runs"
+
+
+def test_a_trial_that_is_behind_the_others_is_given_up(mini: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Training(monkeypatch, pause=0.02)
+    assert tune(mini, How(trials=15, sampler="random"))
+    table = found(mini)
+    ended = table[table["status"] == trials.GIVEN_UP]
+    done = table[table["status"] == "done"]
+    assert len(ended) >= 4
+    assert (ended["epochs"] < EPOCHS).all()
+    assert ended["val_loss"].isna().all()
+    assert (done["epochs"] == EPOCHS).all()
+    losses = [
+        abs(math.log10(f) + 1) + (m == "a") for f, m in zip(table["factor"], table["mode"], strict=True)
+    ]
+    assert min(losses) == pytest.approx(table["val_loss"].min() - 1 / EPOCHS), "the best one is not given up"
+
+
+def test_a_killed_search_goes_on_and_takes_up_the_trial_that_was_interrupted(
+    mini: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = Training(monkeypatch)
+
+    class Killed(BaseException):
+        pass
+
+    def die(job: Job) -> bool:
+        if len(training.begun) == 5:  # 01_make and four trials
+            raise Killed
+        return False
+
+    training.fails = die
+    with pytest.raises(Killed):
+        tune(mini, How(prune=False))
+    interrupted = training.begun[-1]
+    training.fails = lambda job: False
+    begun = len(training.begun)
+    said: list[str] = []
+    assert tune(mini, How(prune=False), said)
+    again = [values for values in training.begun[begun:] if "factor" in values]
+    assert again[0] == interrupted
+    assert len(again) == 12 - 3
+    assert "3 of 12 trials are done, the search goes on" in said
+    table = found(mini)
+    assert len(table) == 12
+    assert table["run"].nunique() == 12
+    assert tune(mini, How(trials=14, prune=False))
+    assert len(found(mini)) == 14
+
+
+def test_failed_trials_are_kept_and_do_not_end_a_search_unless_all_fail(
+    mini: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = Training(monkeypatch)
+    training.fails = lambda job: job.values.get("mode") == "a"
+    assert tune(mini, How(prune=False))
+    counts = found(mini)["status"].value_counts()
+    assert counts["failed"] + counts["done"] == 12
+    assert set(found(mini).query("status == 'failed'")["mode"]) == {"a"}
+    folders_of = mini / "runs/mini/searches/scale"
+    shutil.rmtree(folders_of)
+    training.fails = lambda job: "mode" in job.values
+    with pytest.raises(RunError, match="The first 3 trials failed"):
+        tune(mini)
+    shutil.rmtree(folders_of)
+    training.fails = lambda job: job.notebook.name == "01_make"
+    with pytest.raises(RunError, match="needs mini/01_make, which failed"):
+        tune(mini)
+
+
+def test_a_search_of_another_space_is_refused(mini: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Training(monkeypatch)
+    assert tune(mini, How(trials=2))
+    write(mini, SEARCH | {"space": {"factor": {"uniform": [0.1, 1.0]}}})
+    with pytest.raises(ParameterError, match="begun with a space other than now: delete the folder"):
+        tune(mini)
+    write(mini, SEARCH | {"values": {"bands": ["B02"]}})
+    with pytest.raises(ParameterError, match="begun with fixed values other than now"):
+        tune(mini)
+
+
+def test_a_metric_that_the_notebook_does_not_write_is_named(
+    mini: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Training(monkeypatch)
+    write(mini, SEARCH | {"metric": "val_f1", "direction": "maximize"})
+    with pytest.raises(RunError, match=r"02_use writes no val_f1 in its history.csv; known are val_loss\."):
+        tune(mini)
+
+
+def test_without_optuna_one_sentence_says_how_to_get_it(mini: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Training(monkeypatch)
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(ParameterError, match=r"pip install 'eolab\[tune\]'"):
+        tune(mini)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"metric": "test_f1"}, "chosen on validation samples alone"),
+        ({"direction": "up"}, "'direction' is 'up'"),
+        ({"trials": 0}, "whole number from 1, found 0"),
+        ({"notebook": "03_use"}, "names no notebook of the study '03_use'"),
+        ({"profile": "ful"}, "names no profile of the study: 'ful'"),
+        ({"space": {}}, "has no 'space'"),
+        ({"space": {"factr": {"uniform": [0, 1]}}}, "factr"),
+        ({"space": {"factor": {"uniform": [1]}}}, "must be one of"),
+        ({"space": {"factor": {"uniform": [1, 0]}}}, "the smaller one first"),
+        ({"space": {"factor": {"log_uniform": [0.0, 1.0]}}}, "begins above 0"),
+        ({"space": {"factor": {"normal": [0.0, 1.0]}}}, "normal"),
+        ({"space": {"mode": {"choice": ["a", "c"]}}}, "mode"),
+        ({"space": {"seed": {"int": [0, 1.5]}}}, "seed"),
+        ({"space": {"bands": {"choice": [["B02"], ["B03"]]}}}, "stands in 'space' and in 'values'"),
+    ],
+)
+def test_mistakes_in_a_search_are_named(mini: Path, change: dict[str, object], said: str) -> None:
+    write(mini, SEARCH | change)
+    with pytest.raises(ParameterError, match=said):
+        study.load("mini")
+
+
+def test_a_name_that_a_profile_or_a_sweep_has_is_refused(mini: Path) -> None:
+    file = mini / "notebooks/mini/study.yaml"
+    content = yaml.safe_load(file.read_text())
+    for name, said in (("smoke", "a profile has it"), ("factors", "a sweep has it"), ("a b", "letters")):
+        file.write_text(yaml.safe_dump(content | {"searches": {name: SEARCH}}))
+        with pytest.raises(ParameterError, match=said):
+            study.load("mini")
+
+
+def test_parameters_of_all_kinds_are_drawn_within_their_ends(
+    mini: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = Training(monkeypatch)
+    space = {
+        "factor": {"uniform": [0.5, 0.6]},
+        "seed": {"int": [2, 4]},
+        "bands": {"choice": [["B02"], ["B02", "B03"]]},
+    }
+    write(mini, SEARCH | {"values": {}, "space": space})
+    assert tune(mini, How(sampler="random", prune=False))
+    drawn = [values for values in training.begun if "factor" in values]
+    assert all(0.5 <= values["factor"] <= 0.6 for values in drawn)
+    assert {values["seed"] for values in drawn} == {2, 3, 4}
+    assert {tuple(values["bands"]) for values in drawn} == {("B02",), ("B02", "B03")}
+    values = trials.with_found(study.load("mini"), mini / "runs").values("02_use", "scale")
+    assert isinstance(values["seed"], int)
+    assert isinstance(values["bands"], list)
