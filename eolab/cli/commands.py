@@ -14,8 +14,8 @@ from pathlib import Path
 
 from eolab import __version__
 from eolab.cli import data, runs, tuning
-from eolab.cli.parsing import Parser, command, parser_of, positive, say, study_of
-from eolab.core.errors import EolabError, ParameterError, RunError, show_sentences_alone, system_error
+from eolab.cli.parsing import Parser, command, one_process, parser_of, positive, say, study_of
+from eolab.core.errors import EolabError, RunError, show_sentences_alone, system_error
 
 RUN_HELP = """\
 Runs a study's notebooks in order, each in a process of its own. A finished run is skipped while all that it
@@ -203,21 +203,11 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _sweep(options: argparse.Namespace) -> int:
-<<<<<<< HEAD
-    from eolab.core import ranks
-    from eolab.runs import study, sweep, tracking
-
-    if (count := ranks.place().count) > 1:
-        raise ParameterError(f"{count} processes train together with `eolab run`; start a sweep in one.")
-    chosen = study.load(options.study, (options.sweep, options.grid))
-    given = _options(options, chosen), options.jobs, _say, options.on
-    work = partial(sweep.run, chosen, options.sweep, *given)
-=======
     from eolab.runs import sweep, tracking
 
+    one_process("a sweep")
     chosen, chosen_options = study_of(options, (options.sweep, options.grid))
     work = partial(sweep.run, chosen, options.sweep, chosen_options, options.jobs, say, options.on)
->>>>>>> afce3d7 (eolab tune searches for parameters with Optuna, each trial a run that is watched at every epoch)
     return 0 if tracking.under_parent(chosen.name, f"{chosen.name} {options.sweep}", work) else 1
 
 

@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from eolab.core.errors import ParameterError
+
 
 class Parser(argparse.ArgumentParser):
     """A parser of a group of commands may have a usual one, which need not be named."""
@@ -46,6 +48,18 @@ def positive(text: str) -> int:
 def say(text: str) -> None:
     """Print a line in one piece, as several runs may speak at once."""
     print(f"{text}\n", end="", flush=True)
+
+
+def one_process(what: str) -> None:
+    """Refuse what several processes that train together cannot do.
+
+    Raises:
+        ParameterError: If this process is one of several.
+    """
+    from eolab.core import ranks
+
+    if (count := ranks.place().count) > 1:
+        raise ParameterError(f"{count} processes train together with `eolab run`; start {what} in one.")
 
 
 def study_of(options: argparse.Namespace, grid: tuple[str, Sequence[str]] = ("", ())) -> tuple[Any, Any]:

@@ -4,7 +4,7 @@ import argparse
 from functools import partial
 from typing import Any
 
-from eolab.cli.parsing import command, positive, say, study_of
+from eolab.cli.parsing import command, one_process, positive, say, study_of
 
 EXAMPLES = """\
 examples:
@@ -40,6 +40,7 @@ def add(commands: Any, shared: argparse.ArgumentParser) -> None:
 def _tune(options: argparse.Namespace) -> int:
     from eolab.runs import search, tracking
 
+    one_process("a search")
     chosen, chosen_options = study_of(options)
     how = search.How(
         options.trials, options.jobs, options.on, options.sampler, not options.no_pruning, options.seed
