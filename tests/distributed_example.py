@@ -1,6 +1,7 @@
 """A small training for tests of several processes and devices, as a program and in a notebook.
 
-``python distributed_example.py FOLDER`` trains in this process, which may be one of several.
+``python distributed_example.py FOLDER STORE`` trains in this process, which may be one of several; on
+TensorFlow on one device and on two.
 """
 
 from __future__ import annotations
@@ -61,6 +62,28 @@ def train(folder: Path, store: Path, epochs: int = 3, seed: int = 3) -> Any:
     return net
 
 
+def mirrored(folder: Path, store: Path) -> None:
+    """Train by a strategy of TensorFlow on one device, then on two; classes and steps weigh unlike."""
+    import tensorflow as tf
+
+    (processor,) = tf.config.list_physical_devices("CPU")
+    tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
+    samples = open_store(store)
+    for devices in (1, 2):
+        distributed.mirror([f"CPU:{k}" for k in range(devices)])
+        training.set_up(3)
+        image = keras.Input((4, 3), name="image")
+        x = keras.layers.Flatten()(image)
+        x = keras.layers.Dense(8, activation="relu", kernel_regularizer="l2")(x)
+        net = keras.Model({"image": image}, keras.layers.Dense(4, activation="softmax")(x))
+        chosen = StoreSamples(samples, np.arange(79), inputs=["image"])
+        data = Batches(chosen, 16, seed=7, shuffle=True, class_weights=[1, 3, 0.5, 2])
+        place = folder / str(devices)
+        place.mkdir()
+        training.fit(net, data, folder=place, epochs=2, optimizer="sgd", learning_rate=0.05, progress=False)
+        keep(place, net, store)
+
+
 def keep(folder: Path, net: Any, store: Path) -> None:
     """Save what tests compare: the network, its weights and its predictions."""
     net.save(folder / "model.keras")
@@ -70,5 +93,8 @@ def keep(folder: Path, net: Any, store: Path) -> None:
 
 
 if __name__ == "__main__":
-    place = Path(sys.argv[1])
-    keep(place, train(place, Path(sys.argv[2])), Path(sys.argv[2]))
+    place, stored = Path(sys.argv[1]), Path(sys.argv[2])
+    if keras.backend.backend() == "tensorflow":
+        mirrored(place, stored)
+    else:
+        keep(place, train(place, stored), stored)

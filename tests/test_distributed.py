@@ -16,9 +16,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import HIDDEN
+from training_example import ArraySamples
 
 from eolab.core import ranks
+from eolab.core.errors import ParameterError
 from eolab.data.store import ArraySpec, write_store
+from eolab.training import distributed
+from eolab.training.batches import Batches
+from eolab.training.contrastive import Views
 
 HERE = Path(__file__).parent
 STUDY = "title: Trains\ndescription: One notebook.\nnotebooks:\n  01_train: {}\n"
@@ -122,6 +127,80 @@ def single(project: Path) -> Path:
     return trained(project, "single")
 
 
+LAUNCHERS = [
+    {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"},
+    {
+        "SLURM_PROCID": "3",
+        "SLURM_STEP_NUM_TASKS": "4",
+        "SLURM_LOCALID": "1",
+        "SLURM_STEP_TASKS_PER_NODE": "2(x2)",
+    },
+    {
+        "OMPI_COMM_WORLD_RANK": "3",
+        "OMPI_COMM_WORLD_SIZE": "4",
+        "OMPI_COMM_WORLD_LOCAL_RANK": "1",
+        "OMPI_COMM_WORLD_LOCAL_SIZE": "2",
+    },
+    {"PMI_RANK": "3", "PMI_SIZE": "4", "MPI_LOCALRANKID": "1", "MPI_LOCALNRANKS": "2"},
+]
+
+
+@pytest.mark.parametrize("variables", LAUNCHERS, ids=lambda variables: next(iter(variables)))
+def test_the_place_of_a_process_is_read_from_each_launcher(variables: dict[str, str]) -> None:
+    place = ranks.place(variables | {"MASTER_ADDR": "node1", "MASTER_PORT": "4000"})
+    assert place == ranks.Place(3, 4, "node1", 4000, 1, 2)
+    assert ranks.place(place.variables()) == place
+    with pytest.raises(ParameterError, match="MASTER_ADDR is not set"):
+        ranks.place(variables)
+
+
+def test_a_process_is_alone_where_no_launcher_or_a_step_of_one_task_says_so() -> None:
+    assert ranks.place({}) == ranks.Place()
+    assert ranks.place({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1", "SLURM_NTASKS": "8"}).count == 1
+    with pytest.raises(ParameterError, match="RANK is 4: expected 0 to 3"):
+        ranks.place({"RANK": "4", "WORLD_SIZE": "4"})
+
+
+def test_several_processes_without_jax_or_on_another_backend_are_refused(monkeypatch) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    monkeypatch.setattr(distributed, "find_spec", lambda name: object())
+    with pytest.raises(ParameterError, match="KERAS_BACKEND is tensorflow: set KERAS_BACKEND=jax"):
+        distributed.check_backend(2)
+    monkeypatch.setattr(distributed, "find_spec", lambda name: None)
+    with pytest.raises(ParameterError, match=r"`pip install 'eolab\[distributed\]'`"):
+        distributed.check_backend(2)
+
+
+@pytest.mark.parametrize("ignore", ["weight", "keep", "none"])
+def test_the_parts_of_a_batch_are_the_whole_and_what_fills_it_up_counts_nothing(ignore) -> None:
+    label = np.arange(11, dtype=np.uint8)
+    label[3] = 255
+    inputs = {"image": np.arange(11.0)}
+    batches = Batches(ArraySamples(inputs, label), 8, seed=1, shuffle=True, ignore=ignore)
+    for index, count in enumerate((8, 3)):
+        parts = [batches.part(index, rank, 2, 4) for rank in range(2)]
+        assert [len(part[1]) for part in parts] == [(count + 1) // 2] * 2
+        together = [np.concatenate([keras.tree.flatten(part)[k] for part in parts]) for k in range(3)]
+        for ours, theirs in zip(together, keras.tree.flatten(batches[index]), strict=False):
+            np.testing.assert_array_equal(ours[:count], theirs)
+        assert not together[2][count:].any()
+
+
+def test_the_parts_of_a_batch_of_pairs_hold_whole_pairs() -> None:
+    """NT-Xent took views of other samples for pairs, had it been given those of two processes."""
+    inputs = {"image": np.random.default_rng(0).normal(size=(6, 5, 2)), "valid": np.ones((6, 5), bool)}
+    batches = Batches(
+        ArraySamples(inputs | {"number": np.arange(6)}, np.zeros(6, np.uint8)),
+        6,
+        augment=Views((0, 0), (1, 1)),
+        ignore="none",
+    )
+    parts = [batches.part(0, rank, 2, 2) for rank in range(2)]
+    numbers = np.concatenate([part[0]["number"] for part in parts])
+    np.testing.assert_array_equal(numbers, np.repeat(np.arange(6), 2))
+    assert all(len(part[2]) == 6 and part[2].all() for part in parts)
+
+
 @needs_jax
 @pytest.mark.slow
 def test_two_processes_stop_where_one_is_killed_and_end_as_one_process(project: Path, single: Path) -> None:
@@ -155,3 +234,16 @@ def test_two_devices_of_a_process_train_as_one_and_the_model_loads_on_tensorflow
     model = keras.saving.load_model(folder / "model.keras")
     predicted = model.predict({"image": np.asarray(open_store(project / "store").arrays["image"][:16])})
     np.testing.assert_allclose(predicted, kept(folder)["predicted"], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_two_devices_of_tensorflow_train_as_one(project: Path) -> None:
+    """Gradients were the sum of those of both devices, each of a mean over its own samples."""
+    folder = project / "mirrored"
+    folder.mkdir()
+    variables = {key: value for key, value in os.environ.items() if key != "KERAS_BACKEND"}
+    variables["PYTHONPATH"] = os.pathsep.join([str(HERE), variables.get("PYTHONPATH", "")])
+    program, store = str(HERE / "distributed_example.py"), str(project / "store")
+    done = python(project, variables, program, str(folder), store)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert_same(kept(folder / "2"), kept(folder / "1"))

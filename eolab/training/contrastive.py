@@ -35,7 +35,7 @@ LOGITS = ("logits", "mask_logits")  # the last layer of networks of labels, of m
 
 @dataclass(frozen=True)
 class Views:
-    """Make two views of each sample of a batch: (B, …) → (2 B, …), the views of sample i at i and B + i.
+    """Make two views of each sample of a batch: (B, …) → (2 B, …), the views of sample i at 2 i and 2 i + 1.
 
     Takes pixel series ``image`` (B, T, C), ``valid`` (B, T) and ``day`` (B, T), or patches of image series
     (B, T, H, W, C), (B, T, H, W) and (B, T). In each view, drawn for each sample anew:
@@ -93,8 +93,9 @@ class Views:
     def __call__(self, inputs: Inputs, label: np.ndarray, rng: np.random.Generator) -> Batch:
         """Return both views and their labels, which nothing uses."""
         one, other = self.view(inputs, rng), self.view(inputs, rng)
-        pairs = {name: np.concatenate([one[name], other[name]]) for name in inputs}
-        return pairs, np.concatenate([label, label])
+        pairs = {name: np.stack([one[name], other[name]], 1) for name in inputs}
+        pairs = {name: values.reshape(-1, *values.shape[2:]) for name, values in pairs.items()}
+        return pairs, np.repeat(label, 2, axis=0)
 
     def view(self, inputs: Inputs, rng: np.random.Generator) -> Inputs:
         """Return one view of each sample: new ``image`` and ``valid``, everything else as it is."""
@@ -157,7 +158,7 @@ def similarities(embeddings: Any, temperature: float) -> tuple[Any, Any]:
     """Return cosine similarities of views over the temperature: to all others (2 B, 2 B), to the partner."""
     z = ops.normalize(ops.cast(embeddings, "float32"), axis=-1)  # (2 B, D)
     count = ops.shape(z)[0]
-    partner = ops.concatenate([z[count // 2 :], z[: count // 2]], axis=0)
+    partner = ops.reshape(ops.flip(ops.reshape(z, (-1, 2, z.shape[-1])), axis=1), (-1, z.shape[-1]))
     to_all = ops.matmul(z, ops.transpose(z)) / temperature - 1e9 * ops.eye(count)  # none to itself
     return to_all, ops.sum(z * partner, axis=-1) / temperature
 
@@ -165,7 +166,7 @@ def similarities(embeddings: Any, temperature: float) -> tuple[Any, Any]:
 class NTXent(Saved, keras.losses.Loss):
     """Normalised temperature-scaled cross entropy (NT-Xent) of Chen et al. (2020), equation 1.
 
-    Takes embeddings (2 B, D) of two views, the views of sample i at i and B + i; labels are not used. For
+    Takes embeddings (2 B, D) of two views, the views of sample i at 2 i and 2 i + 1; labels are not used. For
     each view i with the partner j it is −ln(exp(s_ij / τ) / Σ_{k ≠ i} exp(s_ik / τ)), where s is the cosine
     similarity; the mean over all 2 B views.
 

@@ -9,7 +9,7 @@ Processes are told apart by their environment, see :mod:`eolab.core.ranks`; `eol
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
@@ -93,7 +93,7 @@ def count() -> int:
 
 
 def devices() -> int:
-    """Return among how many devices, of all processes, a batch is divided."""
+    """Return among how many devices, of all processes, a batch is divided on JAX; 1 on other backends."""
     import keras
 
     if keras.backend.backend() != "jax":
@@ -101,6 +101,40 @@ def devices() -> int:
     import jax
 
     return int(jax.device_count())
+
+
+def mirror(devices: Sequence[str]) -> None:
+    """Let networks that are built from now on train on several devices of this machine, on TensorFlow.
+
+    Each device takes its share of a batch (``tf.distribute.MirroredStrategy``), and losses that are means are
+    those of the whole batch; losses of regions, batch normalisation and dropout go by what a device has.
+
+    Args:
+        devices: Names of the devices in TensorFlow, such as ``"GPU:0"``.
+    """
+    import tensorflow as tf
+
+    if len(devices) > 1 and not tf.distribute.has_strategy():
+        tf.distribute.experimental_set_strategy(tf.distribute.MirroredStrategy(list(devices)))
+
+
+def share_of(counted: Any) -> Any:
+    """Return what share of a batch a device has: inside a step of :func:`mirror`, else 1.
+
+    Args:
+        counted: What counts of the batch on this device, a scalar.
+    """
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return 1.0
+    import tensorflow as tf
+
+    if not tf.distribute.has_strategy() or tf.distribute.in_cross_replica_context():
+        return 1.0
+    counted = tf.cast(counted, "float32")
+    whole = tf.distribute.get_replica_context().all_reduce("sum", counted)
+    return tf.math.divide_no_nan(counted, whole)
 
 
 @contextmanager

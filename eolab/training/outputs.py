@@ -13,7 +13,7 @@ from keras import ops
 
 from eolab.core.errors import check_known
 from eolab.models.sequences.inputs import TwoClasses
-from eolab.training import losses
+from eolab.training import distributed, losses
 
 PLAIN = "plain"  # stands for the output of a model whose output has no name
 
@@ -62,6 +62,7 @@ class Trained(keras.Model):
         """Return the loss of a batch, and add it to that of the epoch."""
         total = sum((ops.sum(one) for one in self.losses), start=ops.zeros(()))
         self.penalty.update_state(total)
+        total = total * distributed.share_of(1.0)
         for name, loss in (self.of_training if training else self.of_validation).items():
             label, weight, found = (part_of(one, name) for one in (y, sample_weight, y_pred[0]))
             if not isinstance(loss, losses.Loss):
@@ -71,7 +72,7 @@ class Trained(keras.Model):
             else:
                 value, counted = loss.mean(label, found, weight, logits=False)
             self.means[name].update_state(value, counted)
-            total = total + value
+            total = total + value * distributed.share_of(counted)
         return total
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:

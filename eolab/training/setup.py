@@ -70,7 +70,8 @@ def set_up(seed: int, precision: Precision = "float32") -> Setup:
     LSTM, and about 5 % longer for SegFormer and ResNet-50, which is more than was saved after some 2,500
     steps; this was measured once, on a busy machine.
 
-    A warning says where the machine has an NVIDIA GPU that the backend does not use.
+    Several GPUs, or several processes, train together from now on, see :mod:`eolab.training.distributed`. A
+    warning says where the machine has an NVIDIA GPU that the backend does not use.
 
     Args:
         seed: Seed of everything random but the order of the batches, which have a seed of their own.
@@ -86,6 +87,7 @@ def set_up(seed: int, precision: Precision = "float32") -> Setup:
     from eolab.models.layers import settle_keras
 
     gpu = accelerator()
+    device = _together(gpu or _processor())
     if not gpu and (idle := _idle_gpu()):
         warn(idle)
     if precision == "float16" and not gpu:
@@ -106,7 +108,22 @@ def set_up(seed: int, precision: Precision = "float32") -> Setup:
     keras.config.set_dtype_policy(policy)
     how = "oneDNN graph option" if graph_option and precision == "bfloat16" else f"policy {policy}"
     named = f"{backend} {version(backend)}"
-    return Setup(keras.__version__, named, gpu or _processor(), computed(), how, seed, unused)
+    return Setup(keras.__version__, named, device, computed(), how, seed, unused)
+
+
+def _together(device: str) -> str:
+    """Return the device, and how many of them train together; on TensorFlow from now on."""
+    import keras
+
+    number, processes = distributed.devices(), distributed.count()
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        number = max(1, len(tf.config.list_physical_devices("GPU")))
+        distributed.mirror([f"GPU:{k}" for k in range(number)])
+    if number == 1:
+        return device
+    return f"{number} × {device}" + (f" in {processes} processes" if processes > 1 else "")
 
 
 def computed() -> str:
