@@ -65,6 +65,15 @@ def length_of(batches, index):
     return batches[index][1].shape[1]
 
 
+def test_the_parts_of_a_batch_are_as_long_as_the_longest_of_the_whole(stores):
+    """Processes that train together could not put their parts into one batch."""
+    batches = make(stores, "union", 4)
+    whole = keras.tree.flatten(batches[0])
+    parts = [keras.tree.flatten(batches.part(0, rank, 2, 2)) for rank in range(2)]
+    for ours, theirs in zip(zip(*parts, strict=True), whole, strict=True):
+        np.testing.assert_array_equal(np.concatenate(ours), theirs)
+
+
 def test_a_batch_holds_the_images_of_its_sequences(stores):
     batches = make(stores, "union", 2)
     inputs, labels, weights = batches[0]  # sequences a and b

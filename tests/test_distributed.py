@@ -154,6 +154,41 @@ def test_the_place_of_a_process_is_read_from_each_launcher(variables: dict[str, 
         ranks.place(variables)
 
 
+TASK = f"""#!{sys.executable}
+import os, sys
+from eolab.core import ranks
+print(os.environ["KERAS_BACKEND"], ranks.place(), ranks.place().host, *sys.argv[1:])
+"""
+STARTERS = {
+    "by_hand": ("0 2 node1", 1),
+    "slurm": ("", 2),
+    "mpirun": ("node1:1,node2:1", 2),
+}
+
+
+@pytest.mark.parametrize("name", STARTERS)
+def test_launchers_start_the_command_and_say_to_each_process_which_one_it_is(name, tmp_path) -> None:
+    """What starts processes is played by a script that starts two here."""
+    two = 'for k in 0 1; do env %s "$@"; done\n'
+    programs = {
+        "eolab": TASK,
+        "scontrol": "#!/bin/bash\necho node1; echo node2\n",
+        "srun": "#!/bin/bash\nshift\n" + two % "SLURM_PROCID=$k SLURM_STEP_NUM_TASKS=2",
+        "mpirun": "#!/bin/bash\nwhile [[ $1 != eolab ]]; do shift; done\n"
+        + two % "OMPI_COMM_WORLD_RANK=$k OMPI_COMM_WORLD_SIZE=2",
+    }
+    for program, text in programs.items():
+        (tmp_path / program).write_text(text)
+        (tmp_path / program).chmod(0o755)
+    arguments, count = STARTERS[name]
+    variables = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "7"}
+    variables |= {"SLURM_JOB_NODELIST": "node[1-2]", "PYTHONPATH": str(HERE.parent)}
+    command = ["bash", str(HERE.parent / "docs" / "launch" / f"{name}.sh"), *arguments.split(), "landcover"]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
+    lines = [f"jax process {k} of 2 node1 run landcover" for k in range(count)]
+    assert done.stdout.splitlines() == lines
+
+
 def test_a_process_is_alone_where_no_launcher_or_a_step_of_one_task_says_so() -> None:
     assert ranks.place({}) == ranks.Place()
     assert ranks.place({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1", "SLURM_NTASKS": "8"}).count == 1
