@@ -479,6 +479,12 @@ def test_like_reasons_are_counted_together():
         "names no file for …",
         "has no B8A, expected …",
     }
+    assert catalog.CheckReport(files).in_words() == (
+        "1 of 6 files can be used; the others: is damaged (2), has no B8A, expected … (1) and 2 more reasons."
+    )
+    assert catalog.CheckReport(files[:1]).in_words() == "1 of 1 files can be used."
+    assert catalog.CheckReport(files[3:4]).in_words().startswith("Files that cannot be used: has values in")
+    assert catalog.CheckReport(files[:0]).in_words() == ""
 
 
 def test_a_module_of_ones_own_reads_and_writes_a_layout(tmp_path, monkeypatch):

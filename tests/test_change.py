@@ -34,9 +34,9 @@ def in_words(old: int, new: int, before: int, after: int) -> str:
             how = "mapped before" if new == after else "missed"
         return f"Change on the ground, {how}"
     if old == new:
-        return "No change, map correct" if new == after else "No change, error of the old map kept"
+        return "No change, map correct" if new == after else "No change, error of the label kept"
     if new == after:
-        return "Correction of the old map"
+        return "Correction of the label"
     return "New error" if old == before else "New error in place of an old one"
 
 
@@ -58,11 +58,19 @@ def test_the_sentence_says_the_shares_of_the_table():
     maps = [[0, 0, 0, 0, 0], [0, 1, 1, 1, 1], [0, 0, 1, 1, 0], [0, 1, 1, 1, 0]]
     table = change.case_table(change.change_cases(*map(np.array, maps)))
     assert change.in_words(table) == (
-        "Of the pixels whose class differs, 25.0 % changed on the ground, 50.0 % are corrections of the old "
-        "map, and 25.0 % are new errors."
+        "Of the pixels whose class differs, 25.0 % changed on the ground, 50.0 % are corrections of the "
+        "labels, and 25.0 % are new errors."
     )
     table = change.case_table(change.change_cases(*map(np.array, maps[:2])))
-    assert "differs in 80.0 % of the map" in change.in_words(table)
+    assert "differs from the label in 80.0 % of the labelled pixels" in change.in_words(table)
+
+
+def test_where_labels_are_parcels_the_share_that_differs_is_one_of_the_labelled_pixels():
+    """It was one of the whole map: a hundredth for parcels that were all mapped wrong."""
+    label = np.full(100, N)
+    label[:2] = 0
+    table = change.case_table(change.change_cases(label, np.arange(100) % 2))
+    assert "50.0 % of the labelled pixels" in change.in_words(table)
 
 
 def test_names_of_cases_fit_a_legend():
@@ -75,8 +83,8 @@ def test_without_truth_nothing_is_called_change_on_the_ground():
     cases = change.change_cases(np.array([0, 0, N]), np.array([0, 1, 1]))
     assert change.case_table(cases)["case"].tolist() == [
         "Not known",
-        "Same class in both maps",
-        "Another class in the new map",
+        "Class as labelled",
+        "Another class than labelled",
     ]
 
 
@@ -85,7 +93,7 @@ def test_areas_of_cases_and_transitions_are_those_of_the_pixels():
     old, new = np.array([[0, 0, 1], [1, 2, N]]), np.array([[0, 1, 1], [0, N, 2]])
     table = change.case_table(change.change_cases(old, new), cells)
     assert table.set_index("case")["area_ha"].to_dict() == pytest.approx(
-        {"Not known": 0.2, "Same class in both maps": 0.2, "Another class in the new map": 0.2}
+        {"Not known": 0.2, "Class as labelled": 0.2, "Another class than labelled": 0.2}
     )
     matrix = change.transitions(old, new, cells, SCHEME)
     assert matrix.loc["Wood", "Field"] == pytest.approx(0.1)

@@ -11,6 +11,7 @@ import store_example
 
 from eolab import __version__
 from eolab.cli import commands as cli
+from eolab.core.errors import ParameterError
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,6 +153,24 @@ def test_studies(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     for word in ("mini", "A miniature study", "01_make, 02_use", "smoke", "factors"):
         assert word in text
+
+
+def test_parameters_are_listed_and_a_typo_names_the_nearest_ones(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A typo in --set was answered with 125 names."""
+    from eolab.runs import chain, study
+
+    assert cli.main(["studies", "mini/02_use"]) == 0
+    text = capsys.readouterr().out
+    assert "mini/02_use\n" in text
+    assert re.search(r"factor +1.0 +what the numbers are multiplied with", text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EOLAB_ROOT", str(Path(__file__).parents[1]))
+        for key, where in (("epoch", "landcover"), ("04_train_pixels.epoch", "landcover/04_train_pixels")):
+            with pytest.raises(ParameterError, match=rf"'training.epochs'.* `eolab studies {where}`") as told:
+                chain.settings(study.load("landcover"), [f"{key}=3"])
+            assert len(str(told.value).split()) < 45
 
 
 @pytest.mark.parametrize("command", [("run",), ("sweep", "models")])

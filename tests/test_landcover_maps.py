@@ -34,6 +34,16 @@ def test_area_table_counts_hectares():
     assert oblong["old (ha)"].tolist() == pytest.approx([1.2, 1.0, 0.4])
 
 
+def test_areas_of_labels_that_cover_a_part_stand_beside_the_same_part_of_the_map():
+    """Areas of parcels read as growth beside those of the whole map."""
+    part, said = landcover.maps.labelled_part(chart(OLD), chart(NEW), "2020")
+    assert "cover 80 % of the map of 2020" in said  # 12 of 15 pixels
+    areas = landcover.maps.area_table({"labels": chart(OLD)} | part, SCHEME)
+    assert areas["2020 where labelled (ha)"].sum() == pytest.approx(0.12)
+    assert list(areas) == ["class", "labels (ha)", "2020 where labelled (ha)"]
+    assert landcover.maps.labelled_part(chart(NEW), chart(NEW), "2020") == ({}, "")
+
+
 def test_map_scores_worked_example():
     """15 pixels have a truth; the old map has no class at three of them; the lower half is held out."""
     unseen = np.zeros((4, 4), bool)
@@ -44,18 +54,18 @@ def test_map_scores_worked_example():
     assert old == pytest.approx(
         {
             "all pixels": 7 / 15,
-            "pixels the old map labels": 7 / 12,
+            "labelled pixels": 7 / 12,
             "held-out blocks": 2 / 7,
-            "held-out blocks, pixels the old map labels": 2 / 4,
+            "held-out blocks, labelled pixels": 2 / 4,
         }
     )
     # New map: wrong at (1, 2) above; below right at (2, 3), (3, 0), (3, 2); (3, 1) without a class is wrong.
     assert new == pytest.approx(
         {
             "all pixels": 10 / 15,
-            "pixels the old map labels": 8 / 12,
+            "labelled pixels": 8 / 12,
             "held-out blocks": 3 / 7,
-            "held-out blocks, pixels the old map labels": 1 / 4,
+            "held-out blocks, labelled pixels": 1 / 4,
         }
     )
 

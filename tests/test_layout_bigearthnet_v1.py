@@ -504,7 +504,8 @@ def test_a_folder_without_patches_says_what_is_expected(tmp_path, tree):
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(
-        DataError, match=r"expected BigEarthNet-v1.0/S2A_MSIL2A_…_87_48, found nothing: give the folder"
+        DataError,
+        match=r"expected BigEarthNet-v1.0/S2A_MSIL2A_…_87_48, found an empty folder: give the folder",
     ):
         index(empty)
     with pytest.raises(DataError, match=r"cannot be read \(No such file"):

@@ -25,7 +25,7 @@ def test_files_in_capitals_count_and_hidden_ones_are_one_row(tmp_path):
 
 def test_what_lies_instead_is_named_with_the_remedy(tmp_path):
     say = common.lies_instead
-    assert say(tmp_path, "S1list.json").startswith("found nothing: give the folder")
+    assert say(tmp_path, "S1list.json").startswith("found an empty folder: give the folder")
     assert say(tmp_path / "none", "S1list.json") == "found no such folder: check its path"
     (tmp_path / "SEN12FLOOD.zip").touch()
     (tmp_path / "._S1list.json").touch()

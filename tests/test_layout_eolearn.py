@@ -136,7 +136,7 @@ def test_several_channels_keep_their_axis(copy):
 
 
 def test_folder_without_a_patch(tmp_path):
-    with pytest.raises(DataError, match=r"bbox.geojson\), found nothing: give the folder"):
+    with pytest.raises(DataError, match=r"bbox.geojson\), found an empty folder: give the folder"):
         eolearn.open_layout(tmp_path)
 
 

@@ -298,7 +298,9 @@ def test_a_folder_with_neither_tree_or_both_is_refused(root, tmp_path):
     expected = (
         "expected S1list.json beside S2list.json, or sen12floods_s1_source beside sen12floods_s1_labels"
     )
-    with pytest.raises(DataError, match=f"other holds no SEN12-FLOOD: {expected}, found nothing: give"):
+    with pytest.raises(
+        DataError, match=f"other holds no SEN12-FLOOD: {expected}, found an empty folder: give"
+    ):
         reader.index(tmp_path / "other")
     with pytest.raises(DataError, match="found no such folder"):
         reader.index(tmp_path / "none")

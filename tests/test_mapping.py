@@ -20,7 +20,7 @@ from odc.geo.geobox import GeoBox
 
 from eolab.core.errors import DataError, ParameterError
 from eolab.data.schemes import IGNORE, ClassScheme
-from eolab.prediction.mapping import of_series, per_pixel, predict_map
+from eolab.prediction.mapping import in_words, of_series, per_pixel, predict_map
 from eolab.prediction.mapping.windows import Window, weights, windows
 
 SCHEME = ClassScheme(
@@ -238,7 +238,7 @@ def test_equal_pixels_are_predicted_once_and_no_longer_looked_for_where_they_are
     assert sizes == [5, 72, 72, 72]
     assert (predict.pixels, predict.predicted) == (4 * 72, sum(sizes))
     predict.seconds = 0.5
-    assert "77% of them predicted" in predict.rate()
+    assert "77% of them by the model, the rest copied from a pixel with the same values" in predict.rate()
     assert "576 pixels a second" in predict.rate()
     assert "1,152 pixels would take 2 s" in predict.rate(1152)
 
@@ -393,6 +393,17 @@ def test_full_disk_while_gdal_writes_is_an_error_not_a_broken_map(tmp_path):
     found = again.map(tmp_path / "map.tif", window=64, block=64)
     assert again.read == []
     assert (pixels(found)[0] == scene.probabilities.argmax(-1)).all()
+
+
+def test_a_map_in_words_names_its_largest_classes_and_its_median_confidence():
+    names, colors = ("Wood", "Field", "Town", "Lake"), ("#117733", "#ccf24d", "#cc79a7", "#0072b2")
+    scheme = ClassScheme("toy", (1, 2, 3, 4), names, colors)
+    classes = np.array([[1] * 6 + [0] * 2 + [3, 2], [IGNORE] * 10], np.uint8)
+    confidence = np.array([[90] * 6 + [40] * 4, [255] * 10])
+    said = in_words(classes, confidence, scheme, most=2)
+    assert said == "Field 60 %, Wood 20 % and 2 more classes; median confidence 90 %."
+    assert "Town 10 %, Lake 10 %; median" in in_words(classes, confidence, scheme)
+    assert in_words(classes[1:], confidence[1:], scheme) == "The map has no pixel with data."
 
 
 def test_confidence_and_edges_of_a_tiny_scene(tmp_path):

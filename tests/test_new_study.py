@@ -79,6 +79,17 @@ def test_a_folder_without_any_catalogue_becomes_a_project(tmp_path, monkeypatch)
     ]
 
 
+@pytest.mark.parametrize("task", new.tasks())
+def test_each_place_for_data_of_ones_own_is_marked(task):
+    """Nothing in the notebooks said what was to be replaced."""
+    study = new.tasks()[task]["study"]
+    for title, text in new.notebooks("mine", task).items():
+        for cell in json.loads(text)["cells"]:
+            source = "".join(cell["source"])
+            if cell["cell_type"] == "code" and f"{study}." in source:
+                assert "# Replace: " in source, (title, source)
+
+
 @pytest.mark.notebook
 def test_a_new_study_runs_on_its_twin_from_the_files_to_the_report(project):
     small = {"clearing_twin": TWINS["clearing_twin"] | {"uri": "twin"}}

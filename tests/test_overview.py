@@ -66,8 +66,24 @@ def test_runs_stand_side_by_side(project: Path, capsys: pytest.CaptureFixture[st
     folders.update_record(other, code="another")
     assert cli.main(["runs", "compare", str(one), other.name]) == 0
     said = capsys.readouterr().out
-    assert "Data: not the same.\nCode: not the same.\n2 more metrics" in said
+    assert "Data: not the same.\nCode: not the same.\nNot shown: 2 metrics; --all shows them." in said
     assert "test.loss" not in said
+
+
+def test_of_runs_of_several_notebooks_what_all_have_is_shown_and_the_rest_counted(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each file of code, parameter and metric of one notebook had a line with – for the other."""
+    made = make()
+    used = use(made, 2.0)
+    assert cli.main(["runs", "compare", made.name, used.name]) == 0
+    said = capsys.readouterr().out
+    assert "notebook" in said
+    assert "factor" not in said
+    assert "  –" not in said.partition("\ncode")[2]
+    assert "--all shows them." in said
+    assert cli.main(["runs", "compare", made.name, used.name, "--all"]) == 0
+    assert "factor" in capsys.readouterr().out
 
 
 def test_a_name_takes_the_place_of_the_folder(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -98,7 +114,7 @@ def test_only_runs_that_none_stands_on_are_deleted(project: Path, capsys: pytest
     (project / "elsewhere").mkdir()
     (spare / "notes.txt").write_text("mine")
     for refused, sentence in (
-        ([made.name], f"02_use {used.name} was made from 01_make {made.name}"),
+        ([made.name], f"02_use {used.name} was made from 01_make {made.name}: delete {used.name} too, or"),
         ([spare.name], "Nobody is here to ask"),
         ([str(spare), "--yes", "--out", str(project / "elsewhere")], "is not deleted"),
     ):

@@ -152,6 +152,31 @@ def test_images_with_a_table_of_labels_are_recognised(tmp_path):
     assert "3 classes: field, town, wood" in said
 
 
+def test_image_series_of_places_with_a_table_of_floods_are_recognised(desk, capsys):
+    """The table was left out and half of the images had no scale: the entry was one of the clearing study."""
+    for number in range(3):
+        for day in ("20200301", "20200402"):
+            own_example.image(desk / f"rivers/images/p{number}/s2_{day}.tif", own_example.numbers(4, 8, 8))
+            power = np.full((2, 8, 8), 0.01, "float32")
+            file = desk / f"rivers/images/p{number}/s1_{day}.tif"
+            own_example.image(file, power + 0.001 * np.arange(8), names=("VV", "VH"))
+    (desk / "rivers/floods.csv").write_text("place,flooded\np0,1\np1,0\np2,1\n")
+    assert cli.main(["--catalog", "new.yaml", "data", "add", "rivers"]) == 0  # a file that is not there yet
+    said = capsys.readouterr().out
+    assert "12 images of 3 places, floods.csv says which were flooded." in said
+    assert "rivers: 12 files can be used, 0 cannot." in said
+    assert "eolab run flood --set dataset=rivers" in said
+    entry = catalog.load(desk / "new.yaml")["rivers"]
+    assert entry.images == {"files": "{tile}/*_{date}.tif", "folder": "images"}
+    assert entry.pixels == {"scale": 0.0001, "offset": 0}
+    assert entry.labels == {"flooded": {"file": "floods.csv"}}
+    for number in range(3):
+        for file in (desk / f"rivers/images/p{number}").iterdir():
+            file.rename(file.with_name(f"{file.stem[:2]} of {file.stem[-8:]} x.tif"))
+    assert cli.main(["data", "add", "rivers", "--name", "odd"]) == 2
+    assert "write `images: {files: …}` with {tile} for the place and {date}" in capsys.readouterr().err
+
+
 def test_what_cannot_be_seen_is_assumed_and_said(tmp_path):
     picture = own_example.numbers(5, 8, 8)
     own_example.image(tmp_path / "scene.tif", picture, names=("",) * 5)

@@ -404,7 +404,7 @@ def test_change_map_says_in_its_legend_what_the_table_says():
     texts = [text.get_text() for text in axes(drawn).get_legend().get_texts()]
     table = change.case_table(CHANGE)
     assert texts == [f"{100 * row.share:.1f} %  {row.case}" for row in table.itertuples()]
-    assert any("Correction of the old map" in text for text in texts)
+    assert any("Correction of the label" in text for text in texts)
     colors = [mpl.colors.to_hex(one.get_facecolor()) for one in axes(drawn).get_legend().get_patches()]
     assert colors == [change.CASES.colors[change.CASES.names.index(case)] for case in table["case"]]
 
@@ -412,7 +412,7 @@ def test_change_map_says_in_its_legend_what_the_table_says():
 def test_change_map_calls_nothing_right_without_truth():
     drawn = plots.change_map(LABEL.copy(data=change.change_cases(LABEL, np.roll(LABEL, 3))))
     texts = " ".join(text.get_text() for text in axes(drawn).get_legend().get_texts())
-    assert "Another class in the new map" in texts
+    assert "Another class than labelled" in texts
     assert not any(word in texts for word in ("correct", "error", "ground"))
 
 

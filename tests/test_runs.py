@@ -75,6 +75,24 @@ def test_a_run_ends_with_a_box_in_short_that_its_report_has_too(
         assert sentence in said
 
 
+def test_a_box_in_short_says_counts_in_words_and_asks_no_more_of_a_perfect_score(project: Path) -> None:
+    """Beside a score of 1.000 it said that a longer training may score higher."""
+    from eolab import evaluation
+
+    truth = np.arange(90) % 2
+    how = {"class_names": ["a", "b"], "groups": np.arange(90) // 9, "baselines": ["forest"]}
+    for wrong, cautioned in ((0, False), (1, True)):
+        run, guess = use(seed=wrong), truth.copy()
+        guess[:wrong] = 1 - guess[:wrong]
+        run.scores(evaluation.score_table({"lstm": guess}, truth, **how), model="lstm", caption="Scores.")
+        run.short("Samples by split", {"train": 1200, "validation": 0, "test": 300})
+        folders.update_record(run.folder, parameters={"training.epochs": 7})
+        run.finish(best_epoch=7)
+        short = runs.load(run.folder).short
+        assert "Samples by split: 1,200 train, 300 test." in short["found"]
+        assert any("a longer training may score higher" in one for one in short["cautions"]) == cautioned
+
+
 def test_the_same_parameters_have_the_same_folder(project: Path) -> None:
     assert make().folder == make().folder
     assert make().folder != make(count=4).folder

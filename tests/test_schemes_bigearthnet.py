@@ -129,7 +129,7 @@ def test_unknown_labels_and_sets_are_named():
             codes_of(label)
     with pytest.raises(ParameterError, match="no set of classes 'level4': did you mean"):
         class_set("level4")
-    assert did_you_mean("x", "abc", most=2) == "Known: a, b and 1 more."
+    assert did_you_mean("xa", ["q", "xb", "a"], most=2) == "did you mean 'a'? Known: a, xb and 1 more."
     assert did_you_mean("x", "ab", most=2) == "Known: a, b."
 
 

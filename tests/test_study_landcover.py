@@ -161,7 +161,7 @@ def test_figures_are_there_captioned_and_not_blank(simulated):
 
 @pytest.mark.notebook
 def test_models_beat_the_majority_clearly_on_held_out_blocks(simulated):
-    for against in ("old map", "truth"):
+    for against in ("labels", "truth"):
         scores = scores_of(simulated, against)
         for name in ("lstm", "random_forest"):
             assert scores.loc[name, "macro.f1"] > scores.loc["majority", "macro.f1"] + 0.4
@@ -181,7 +181,7 @@ def test_scores_are_near_the_recorded_ones(simulated):
 def test_the_learned_map_is_better_than_the_old_one_it_learned_from(simulated):
     table = only_run(simulated, "10_results").table("map_scores").set_index(["year", "map"])
     for year in table.index.unique("year"):
-        gained = table.loc[(year, "hmm")] - table.loc[(year, "old map")]
+        gained = table.loc[(year, "hmm")] - table.loc[(year, "labels")]
         assert (gained > 0.02).all()  # all pixels, those that the old map labels, held-out blocks
 
 
@@ -225,6 +225,11 @@ def test_extracted_labels_are_cleaner_than_those_of_the_old_map(simulated):
     assert steps["high"].iloc[-1] < steps["low"].iloc[0]
     before_draw = steps["wrong"].iloc[:-1]
     assert (before_draw.diff().iloc[1:] < 0).all()
+    counts = run.table("kept")  # what balancing leaves out was counted as not kept
+    assert (counts["kept"] >= counts["used"]).all()
+    assert counts["kept"].sum() > counts["used"].sum()
+    assert run.metrics["kept_share"] == pytest.approx(counts["kept"].sum() / counts["samples"].sum())
+    assert run.metrics["drawn"] == counts["used"].sum()
     labels = run.table("labels")
     assert set(labels.loc[labels["kept"], "label"]) == set(labels["label"])
     assert labels["reason"].isna().eq(labels["kept"]).all()
@@ -386,9 +391,18 @@ def test_real_series_runs_with_one_parameter_changed(real):
 
 
 @pytest.mark.notebook
+def test_a_table_of_transitions_is_shown_where_several_years_are_mapped(real):
+    """For one year it said that each class stays what it is."""
+    mapped = only_run(real, "06_map_years")
+    years = list(mapped.folder.glob("land_cover_????.tif"))
+    assert (only_run(real, "10_results").folder / "tables/transitions.csv").is_file() == (len(years) > 1)
+    assert (mapped.folder / "tables/directions.csv").is_file() == (len(years) > 1)
+
+
+@pytest.mark.notebook
 def test_real_land_use_from_ndvi_beats_the_majority_on_held_out_blocks(real):
     """The forest by a margin; the network, which depends on its seed, by a paired interval over blocks."""
-    scores = scores_of(real, "old map")
+    scores = scores_of(real, "labels")
     assert scores.loc["random_forest", "macro.f1"] > scores.loc["majority", "macro.f1"] + 0.1
     rows = only_run(real, "04_train_pixels").table("predictions")
     truth = rows["label"].to_numpy()
@@ -403,6 +417,17 @@ def test_real_land_use_from_ndvi_beats_the_majority_on_held_out_blocks(real):
         groups=rows["block"].to_numpy(),
     )
     assert (gains["low"] > 0).all(), gains.to_string()
+
+
+# === Texts ===
+
+
+@pytest.mark.parametrize("notebook", CHAIN)
+def test_labels_of_ones_own_are_not_called_the_old_map(notebook):
+    """Parcels and points of one's own were an "old map" in each table and caption."""
+    book = json.loads((ROOT / f"notebooks/landcover/{notebook}.ipynb").read_text())
+    texts = ["".join(cell["source"]) for cell in book["cells"]]
+    assert not [text for text in texts if "the old map" in text.lower()]
 
 
 # === Clear refusals ===

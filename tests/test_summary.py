@@ -126,4 +126,4 @@ def test_each_task_has_its_main_score(names: list[str], main: str) -> None:
 def test_a_statistic_that_is_not_there_is_named() -> None:
     with pytest.raises(ParameterError, match=r"no scores 'macro.iou'"):
         said(row("lstm", 0.5), statistic="macro.iou")
-    assert said(row("lstm", np.nan)) == ([], [])
+    assert said(row("lstm", np.nan)) == ([], [], False)

@@ -16,6 +16,7 @@ from eolab import __version__
 from eolab.cli import data, runs, tuning
 from eolab.cli.parsing import Parser, command, one_process, parser_of, positive, say, study_of
 from eolab.core.errors import EolabError, RunError, show_sentences_alone, system_error
+from eolab.core.numbers import padded
 
 RUN_HELP = """\
 Runs a study's notebooks in order, each in a process of its own. A finished run is skipped while all that it
@@ -152,7 +153,10 @@ def _parser() -> argparse.ArgumentParser:
     group = parser_of(commands, "runs", "list, compare, name and delete runs", runs.EXAMPLES)
     group.usual = "list"
     runs.add_commands(group.add_subparsers(title="actions", metavar="ACTION", required=True))
-    command(commands, _studies, "list the studies with their notebooks, profiles and sweeps")
+    text = "list the studies with their notebooks, profiles and sweeps, or the parameters of one"
+    listed = command(commands, _studies, text)
+    text = "list the parameters of its notebooks, with defaults and meaning"
+    listed.add_argument("name", nargs="?", default="", metavar="STUDY[/NOTEBOOK]", help=text)
     text = "write the notebooks of a study of your own, which run on a twin at once"
     new = command(commands, _new_study, text, NEW_EXAMPLES)
     new.add_argument("name", metavar="NAME", help="name of the study and of its folder in notebooks/")
@@ -234,9 +238,17 @@ def _map(options: argparse.Namespace) -> int:
     return 0
 
 
-def _studies(_: argparse.Namespace) -> int:
+def _studies(options: argparse.Namespace) -> int:
     from eolab.runs import study
 
+    if options.name:
+        one, _, only = options.name.partition("/")
+        found = study.load(one)
+        for book in [found.notebook(only)] if only else found.notebooks.values():
+            single = [known for known in book.known.values() if not known.keys]
+            rows = padded([(known.name, repr(known.default), known.help) for known in single])
+            print(f"{one}/{book.name}", *(f"  {'  '.join(row)}".rstrip() for row in rows), sep="\n")
+        return 0
     for name in study.names():
         one = study.load(name)
         print(f"{name}  {one.title}")
@@ -252,4 +264,5 @@ def _new_study(options: argparse.Namespace) -> int:
 
     print("\n".join(str(file) for file in new.write(options.name, options.task)))
     print(f"Run it on its simulated data: eolab run {options.name}")
+    print("Lines with # Replace: in its notebooks say where your own data and functions go.")
     return 0

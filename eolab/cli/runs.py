@@ -10,7 +10,7 @@ from typing import Any
 
 from eolab.cli.parsing import command
 from eolab.core.errors import ParameterError, check_known
-from eolab.core.numbers import padded, short
+from eolab.core.numbers import counted, padded, short
 from eolab.core.progress import ago, duration
 
 EXAMPLES = """\
@@ -35,10 +35,10 @@ def add_commands(actions: Any) -> None:
     listed.add_argument(
         "where", nargs="?", default="", metavar="STUDY[/NOTEBOOK]", help="those of a study or notebook"
     )
-    text = "show runs side by side: parameters that differ, metrics, whether data and code are the same"
+    text = "show runs side by side: parameters that differ, main metrics, whether data and code are the same"
     compared = command(actions, _compare, text, parents=[root])
     compared.add_argument("runs", nargs="+", metavar="RUN", help="two runs or more")
-    compared.add_argument("--all", action="store_true", help="all metrics, not the main ones alone")
+    compared.add_argument("--all", action="store_true", help="all metrics, and what one of the runs lacks")
     named = command(actions, _name, "give a run a name, which every command takes", parents=[root])
     named.add_argument("run", metavar="RUN", help="the run")
     named.add_argument("words", metavar="NAME", help='its name; "" takes it away')
@@ -111,19 +111,21 @@ def _compare(options: argparse.Namespace) -> int:
     runs = [history.RunRecord(history.find(name, root)) for name in options.runs]
     table = overview.compare(runs)
     main = {name for run in runs for name in overview.main_metrics_of(run)}
-    metrics = table.index.get_level_values("part") == "metric"
-    chosen = [options.all or name in main for name in table.index.get_level_values("name")]
-    shown = table[~metrics | chosen]
+    part, name = table.index.get_level_values("part"), table.index.get_level_values("name")
+    of_all = table.notna().all(axis=1) & ((part != "metric") | name.isin(main))
+    shown = table[of_all | part.isin(["run", "data"]) | options.all]
     rows: list[tuple[str, ...]] = [("", *map(str, table))]
-    for part, cells in shown.groupby(level="part", sort=False):
-        rows.append((str(part), *[""] * len(runs)))
+    for kind, cells in shown.groupby(level="part", sort=False):
+        rows.append((str(kind), *[""] * len(runs)))
         rows += [(f"  {row[0][1]}", *map(_cell, row[1:])) for row in cells.itertuples()]
     for row in padded(rows):
         print("  ".join(row).rstrip())
-    for kind in ("data", "code"):
-        print(f"{kind.capitalize()}: {'the same' if overview.same(table, kind) else 'not the same'}.")
-    if hidden := len(table) - len(shown):
-        print(f"{hidden} more metrics: --all shows them.")
+    for one in ("data", "code"):
+        print(f"{one.capitalize()}: {'the same' if overview.same(table, one) else 'not the same'}.")
+    if hidden := table.index.difference(shown.index).get_level_values("part").value_counts().to_dict():
+        kinds = {"metric": "metrics", "parameter": "parameters", "code": "source files and versions"}
+        left_out = counted({kinds[str(kind)]: number for kind, number in hidden.items()})
+        print(f"Not shown: {left_out}; --all shows them.")
     return 0
 
 

@@ -80,7 +80,7 @@ def did_you_mean(name: str, known: Iterable[object], most: int | None = None) ->
     Args:
         name: What the user wrote.
         known: The names that exist.
-        most: How many of them are written out at most; all by default.
+        most: How many of them are written out at most, the nearest ones; all by default.
 
     Returns:
         For example ``"did you mean 'lstm'? Known: lstm, tempcnn."``.
@@ -91,8 +91,10 @@ def did_you_mean(name: str, known: Iterable[object], most: int | None = None) ->
     if near and all(CODE.fullmatch(str(one)) for one in (name, near[0])):
         near = []  # B08 is another band than B04
     hint = f"did you mean {near[0]!r}? " if near else ""
-    more = "" if most is None or len(names) <= most else f" and {len(names) - most} more"
-    return f"{hint}Known: {', '.join(names[:most]) or 'none'}{more}."
+    if most is None or len(names) <= most:
+        return f"{hint}Known: {', '.join(names) or 'none'}."
+    nearest = sorted(difflib.get_close_matches(str(name), names, n=most, cutoff=0))
+    return f"{hint}Known: {', '.join(nearest)} and {len(names) - most} more."
 
 
 def check_known(

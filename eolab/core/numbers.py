@@ -1,7 +1,7 @@
 """Numbers and tables as people read them."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 
 def short(value: float) -> str:
@@ -32,6 +32,16 @@ def alike(values: Iterable[float]) -> Callable[[float], str]:
     if decimals < 1 or min(found) < 10.0**-decimals or all(value == int(value) for value in found):
         return short
     return lambda value: f"{value:.{decimals}f}"
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """Return numbers of things in words, in their order; those that are 0 are left out.
+
+    Example:
+        >>> counted({"train": 1200, "validation": 0, "test": 300})
+        '1,200 train, 300 test'
+    """
+    return ", ".join(f"{number:,} {name}" for name, number in counts.items() if number) or "none"
 
 
 def padded(rows: Sequence[Sequence[str]]) -> list[list[str]]:

@@ -56,6 +56,7 @@ IMAGES_KEYS = ("folder", "files", "bands", "date")
 LABEL_KEYS = ("file", "column", "layer", "crs", "timezone")
 CLASS_KEYS = ("code", "name", "color")
 METADATA_KEYS = ("crs", "bands", "license", "provider", "citation", "doi", "url", "size", "sha256")
+REASONS = 2  # why files cannot be used, in a sentence
 _PLAIN = (str, int, float, type(None))
 _checked = partial(yamls.mapping, error=CatalogError)
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-((?:\$\{\w+(?::-[^}]*)?\}|[^}])*))?\}")  # one level in another
@@ -81,6 +82,19 @@ class CheckReport:
         """Number of files that cannot be used; their reasons stand in :attr:`files`."""
         return len(self.files) - self.ok
 
+    def in_words(self) -> str:
+        """Return how many files can be used, and why others cannot, in a sentence; empty without files."""
+        if self.files.empty:
+            return ""
+        found = [f"{one.reason} ({one.files:,})" for one in self.reasons().itertuples()]
+        named = REASONS if len(found) > REASONS + 1 else len(found)
+        more = f" and {len(found) - named} more reasons" if found[named:] else ""
+        why = ", ".join(found[:named]) + more
+        if not self.ok:  # the rejected ones alone are known
+            return f"Files that cannot be used: {why}."
+        others = f"; the others: {why}" if why else ""
+        return f"{self.ok:,} of {len(self.files):,} files can be used{others}."
+
     def reasons(self) -> pd.DataFrame:
         """Return why files are left out: reason, files, an example.
 
@@ -99,7 +113,7 @@ def _short(reason: str) -> str:
     text = re.sub(r"\(.*\)", "", reason.split(": ")[0] if "damaged" not in reason else "is damaged")
     text = re.sub(r"\S+_\S+\.\w+", "…", text)
     text = re.sub(r"\d{4}-\d\d-\d\d|(?<![A-Za-z\d])\d+(,\d+)*%?( bytes)?", "…", text)
-    return re.sub(r"\s+", " ", text).strip(" :,")
+    return re.sub(r"\s+(,?) ?", r"\1 ", text).strip(" :,")
 
 
 @dataclass(frozen=True)

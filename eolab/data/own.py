@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ import rasterio
 from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 
-from eolab.core import yamls
+from eolab.core import workspace, yamls
 from eolab.core.errors import CatalogError, DataError, ParameterError
 from eolab.data import catalog, layouts, tracks
 from eolab.data.layouts import patches, raster_names, rasters, safe
@@ -33,6 +34,8 @@ _AFFIX = re.compile(
 )
 _IS_MASK = re.compile(rf"(?:^|[_\-. /])(?:{_MASK_WORDS})(?:[_\-. /]|$)", re.I)
 _COLOUR_BANDS = {ColorInterp.red: "B04", ColorInterp.green: "B03", ColorInterp.blue: "B02"}
+FLOODED = ("flooded", "flood")  # columns of a table of floods
+SERIES_NAMES = ("*_{date}_{band}", "{date}_{band}", "*_{date}", "{date}", "{date}_*")
 _CLASS_COLUMN = re.compile(r"class|label|category|cover|crop|code|type|kind|name|species|use", re.I)
 
 
@@ -73,7 +76,8 @@ def add(folder: str | Path, file: Path, name: str = "", layout: str = "") -> tup
     name = name or re.sub(r"\W+", "_", place.stem).strip("_").lower()
     if not re.fullmatch(r"[A-Za-z]\w*", name):
         raise ParameterError(f"The name {name!r} has other signs than letters, digits and _: give --name.")
-    others = [catalog.load(), *([catalog.load(file)] if file.is_file() else [])]
+    known = {workspace.root() / workspace.CATALOG_FILE, catalog.own_file(), file}
+    others = [catalog.load(one) for one in known if one and one.is_file()]
     if any(name in {*one, *one.faults} for one in others):
         raise ParameterError(f"There is a data set {name!r} already: give another --name, or edit its entry.")
     found = recognise(place, layout)
@@ -119,7 +123,7 @@ def recognise(place: Path, layout: str = "") -> Found:
     images = [one for one in every if one.suffix.lower() in patches.ENDINGS]
     if not images:
         raise DataError(f"{place} holds no image (.tif, .jp2, .png, .jpg), {lies_instead(root)}.")
-    for look in (_class_folders, _pairs, _by_table):
+    for look in (_class_folders, _pairs, _places, _by_table):
         found = look(root, images, every)
         if found is not None:
             return found
@@ -206,6 +210,57 @@ def _by_table(root: Path, images: Sequence[Path], every: Sequence[Path]) -> Foun
 
 
 # === Series ===
+
+
+def _places(root: Path, images: Sequence[Path], every: Sequence[Path]) -> Found | None:
+    """Recognise a folder of dated images a place, with a table of the places that were flooded.
+
+    Raises:
+        DataError: If the names of the images follow no pattern that is known.
+    """
+    places = {one.parent.name for one in images}
+    above = {one.parent.parent for one in images}
+    if len(places) < 2 or len(above) != 1 or len(_dated(root, images)) * 2 < len(images):
+        return None
+    tables = (file for file in every if file.suffix.lower() == ".csv" and _of_floods(file, places))
+    if (file := next(tables, None)) is None:
+        return None
+    folder = above.pop()
+    label, names = below(root, file), [below(folder, one) for one in images]
+    for pattern in (f"{{tile}}/{name}{_suffix(images)}" for name in SERIES_NAMES):
+        read = partial(raster_names.read_name, pattern=raster_names.compiled(pattern))
+        if sum(attempt(read, name)[0] is not None for name in names) * 2 > len(names):
+            break
+    else:
+        raise DataError(
+            f"{root} holds images of places that {label} labels, with names such as {names[0]} that no known "
+            "pattern fits: write `images: {files: …}` with {tile} for the place and {date} for the day, and "
+            f"`labels: {{flooded: {{file: {label}}}}}` into your catalogue, see docs/own_data.md."
+        )
+    said = [f"{len(images)} images of {len(places)} places, {file.name} says which were flooded."]
+    optical = [one for one in images if _is_whole(one)] or list(images)  # radar is in real numbers
+    entry: dict[str, Any] = {"layout": "rasters", "images": {"files": pattern}, **_numbers(optical, said)}
+    if folder != root:
+        entry["images"]["folder"] = below(root, folder)
+    bands = entry.pop("bands", {})
+    entry["images"] |= {} if "{band}" in pattern else bands
+    return Found(entry | {"labels": {"flooded": {"file": label}}}, said)
+
+
+def _of_floods(file: Path, places: set[str]) -> bool:
+    """Return whether a table has a column that says what was flooded, and one of most of some places."""
+    with contextlib.suppress(OSError, ValueError):
+        table: pd.DataFrame = pd.read_csv(file, dtype=str, sep=None, engine="python")
+        named = any(str(name).strip().lower() in FLOODED for name in table)
+        return named and any(len(places & set(table[name])) * 2 >= len(places) for name in table)
+    return False
+
+
+def _is_whole(file: Path) -> bool:
+    """Return whether an image is one of whole numbers."""
+    with contextlib.suppress(RasterioError), rasterio.open(file) as image:
+        return str(image.dtypes[0]).startswith(("int", "uint"))
+    return False
 
 
 def _series(root: Path, images: Sequence[Path], every: Sequence[Path]) -> Found:

@@ -24,17 +24,17 @@ CASES = ClassScheme(
     codes=tuple(range(12)),
     names=(
         "No change, map correct",
-        "No change, error of the old map kept",
+        "No change, error of the label kept",
         "Change on the ground, found",
         "Change on the ground, wrong new class",
         "Change on the ground, missed",
         "Change on the ground, mapped before",
-        "Correction of the old map",
+        "Correction of the label",
         "New error",
         "New error in place of an old one",
         "Not known",
-        "Same class in both maps",
-        "Another class in the new map",
+        "Class as labelled",
+        "Another class than labelled",
     ),
     colors=(
         "#f7f5ec",
@@ -122,12 +122,16 @@ def in_words(table: pd.DataFrame) -> str:
     """
     shares = table.set_index("case")["share_of_mapped_change"].reindex(CASES.names, fill_value=0).fillna(0)
     if not shares.sum():
-        differ = table.set_index("case")["share"].get(CASES.names[OTHER], 0)
-        return f"The class differs in {100 * differ:.1f} % of the map; without true maps no more is known."
+        pixels = table.set_index("case")["pixels"].reindex(CASES.names, fill_value=0)
+        differ = pixels.iloc[OTHER] / max(pixels.iloc[[SAME, OTHER]].sum(), 1)
+        return (
+            f"The class differs from the label in {100 * differ:.1f} % of the labelled pixels; without true "
+            "maps no more is known."
+        )
     found, corrected, wrong = (100 * shares.iloc[list(k)].sum() for k in ((2, 3), (6,), (7, 8)))
     return (
         f"Of the pixels whose class differs, {found:.1f} % changed on the ground, {corrected:.1f} % are "
-        f"corrections of the old map, and {wrong:.1f} % are new errors."
+        f"corrections of the labels, and {wrong:.1f} % are new errors."
     )
 
 

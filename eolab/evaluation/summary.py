@@ -20,10 +20,11 @@ NOT_SHOWN = "{} is not shown to be better than {}, the difference may be chance"
 
 
 class Summary(NamedTuple):
-    """Sentences: what was found, and what to take care of."""
+    """Sentences: what was found, and what to take care of; and whether each score is the best possible."""
 
     found: list[str]
     cautions: list[str]
+    perfect: bool = False
 
 
 def summary(scores: pd.DataFrame, statistic: str = "", model: str = "", over: str = "") -> Summary:
@@ -53,10 +54,11 @@ def summary(scores: pd.DataFrame, statistic: str = "", model: str = "", over: st
         return Summary([], [])
     keys = [*(["split"] if len(set(rows["split"])) > 1 else []), *keys_of(rows)]
     kinds = [rows] if not keys else [one for _, one in rows.groupby(keys, sort=False, dropna=False)]
-    found, verdicts, groups = [], dict[str, list[str]](), list[int]()
+    found, verdicts, groups, best = [], dict[str, list[str]](), list[int](), []
     for kind in kinds[:SHOWN]:
         which = ", ".join(f"{key.replace('_', ' ')} {kind[key].iloc[0]}" for key in keys)
         own = _own(kind, model)
+        best.append(bool(own["value"] == (0 if own["statistic"] in LOWER else 1)))
         alone = bool(own["is_baseline"]) and own["model"] != model  # the best baseline, there is no model
         said, verdict = ("", "") if alone and not over else _compared(kind, own, over)
         scored = title(own["scope"], own["statistic"]) + f" ({which})" * bool(which)
@@ -69,7 +71,7 @@ def summary(scores: pd.DataFrame, statistic: str = "", model: str = "", over: st
     if groups:
         what = "there are no intervals" if min(groups) < MIN_GROUPS else "intervals are rough"
         cautions.append(f"Only {min(groups)} group{'s' * (min(groups) > 1)}: {what}.")
-    return Summary(found, cautions)
+    return Summary(found, cautions, all(best))
 
 
 def main_statistic(scores: pd.DataFrame) -> str:

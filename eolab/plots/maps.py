@@ -273,7 +273,7 @@ def split_map(table: pd.DataFrame, column: str = "split", ax: Axes | None = None
 
 
 @styled
-def change_map(cases: Any, title: str = "Change against the old map") -> Figure:
+def change_map(cases: Any, title: str = "Change against the labels") -> Figure:
     """Draw what a new map made of an old one, with the share of the map of each case in the legend.
 
     Args:

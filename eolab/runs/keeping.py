@@ -74,7 +74,7 @@ def check_deletable(chosen: Sequence[RunRecord], root: Path, force: bool = False
             ):
                 raise RunError(
                     f"{other.record['notebook']} {other.name} was made from {found.record['notebook']} "
-                    f"{found.name}: delete that run too, or give --force."
+                    f"{found.name}: delete {other.name} too, or give --force."
                 )
 
 

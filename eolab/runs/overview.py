@@ -23,6 +23,7 @@ COLUMNS = (
     *("notebook", "run", "status", "started", "seconds", "profile", "parameters", "metric", "score"),
     *("simulated", "changed", "bytes", "folder"),
 )
+FACTS = ("notebook", "status", "started", "seconds", "profile")  # of runs side by side
 N_MAIN = 6  # metrics that stand for a run which no sweep has a table of
 
 
@@ -179,16 +180,16 @@ def compare(chosen: Sequence[Path | str | RunRecord], root: Path | None = None) 
         root: Folder of all runs; ``workspace.runs()`` where None.
 
     Returns:
-        A column a run, and a row each with the index levels ``part`` and ``name``: "run" (status, started,
-        seconds, profile, simulated), "data" (a row a data set, of those of upstream runs too: the beginning
-        of its fingerprint), "code" (notebook, package, versions), "parameter" (those that differ), and
-        "metric" (all numbers). A fact that a run does not have is None.
+        A column a run, and a row each with the index levels ``part`` and ``name``: "run" (:data:`FACTS`,
+        simulated), "data" (a row a data set, of those of upstream runs too: the beginning of its
+        fingerprint), "code" (notebook, package, versions), "parameter" (those that differ), and "metric"
+        (all numbers). A fact that a run does not have is None.
     """
     import pandas as pd
 
     found = [one if isinstance(one, RunRecord) else RunRecord(history.find(one, root)) for one in chosen]
     columns = [
-        {("run", key): run.record.get(key) for key in ("status", "started", "seconds", "profile")}
+        {("run", key): run.record.get(key) for key in FACTS}
         | {("run", "simulated"): run.simulated}
         | {("data", name): digest for name, digest in _data(run).items()}
         | {("code", name): digest for name, digest in _code(run).items()}

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from eolab.core import workspace, yamls
 from eolab.core.errors import ParameterError, RunError, check_known
 from eolab.core.files import write_atomically
+from eolab.core.numbers import counted
 from eolab.core.progress import in_notebook
 from eolab.data import sources
 from eolab.runs import display, folders, history, lines, outputs, parameters, provenance, study, upstream
@@ -291,9 +292,15 @@ class Run:
         """
         self._short.scores(scores, statistic, model, over)
 
-    def short(self, sentence: str) -> None:
-        """Add a computed sentence to the box "In short", see :meth:`finish`."""
-        self._short.say(sentence)
+    def short(self, sentence: str, counts: Mapping[str, int] | pd.Series | None = None) -> None:
+        """Add a computed sentence to the box "In short", see :meth:`finish`.
+
+        Args:
+            sentence: The sentence; where there are `counts`, what they are of, such as "Samples by split".
+            counts: How many of each kind, such as ``{"train": 1200, "test": 300}``.
+        """
+        numbers = {str(name): int(number) for name, number in (() if counts is None else counts.items())}
+        self._short.say(sentence if counts is None else f"{sentence}: {counted(numbers)}.")
 
     def metrics(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> None:
         """Merge metrics into ``metrics.json``; nested names are kept, NaN becomes null.

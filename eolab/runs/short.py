@@ -66,7 +66,8 @@ class Short:
             cautions += self._scores.cautions
             if run.record.get("profile") == "smoke":
                 cautions.append("A trial: the profile smoke is short.")
-        return {"found": found + self._said, "cautions": cautions + _of_training(run)}
+        perfect = bool(self._scores and self._scores.perfect)
+        return {"found": found + self._said, "cautions": cautions + _of_training(run, perfect)}
 
     def _of_data(self) -> str:
         kinds = {True: "simulated", False: "real"}
@@ -75,13 +76,16 @@ class Short:
         return f"Data: {'; '.join([names, ', '.join(counts)] if counts else [names])}."
 
 
-def _of_training(run: RunRecord) -> list[str]:
-    """Return what to take care of in a training: that it was cut short, or learned nothing."""
+def _of_training(run: RunRecord, perfect: bool) -> list[str]:
+    """Return what to take care of in a training: that it was cut short, or learned nothing.
+
+    No score can be higher than a perfect one.
+    """
     best, epochs = run.metrics.get("best_epoch"), run.settings.get("training.epochs")
     cautions = []
     if run.metrics.get("learned") is False:
         cautions.append("The network has learned no more than a constant prediction.")
-    elif isinstance(best, int) and best == epochs:
+    elif isinstance(best, int) and best == epochs and not perfect:
         cautions.append(f"The last of {epochs} epochs was the best: a longer training may score higher.")
     return cautions
 

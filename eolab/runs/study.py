@@ -66,6 +66,7 @@ if TYPE_CHECKING:
 
 FILE = "study.yaml"
 ALL = "all"
+NEAREST = 8  # names in an error sentence
 OWN = "default"  # the profile of the notebooks' own defaults, which no study need describe
 _COMMA = re.compile(r",(?![^\[{]*[\]}])")  # between values, not inside a list or mapping
 Profile = dict[str, dict[str, Any]]  # notebook → parameter → value
@@ -265,8 +266,11 @@ def having(
     """
     found = [notebook for notebook in notebooks if name in notebook.known]
     if not found:
-        known = {parameter for notebook in notebooks for parameter in notebook.known}
-        raise ParameterError(f"{sentence} parameter {name!r}: {did_you_mean(name, {*known, *others})}")
+        known = {*others, *(parameter for notebook in notebooks for parameter in notebook.known)}
+        meant, (one, *more) = did_you_mean(name, known, NEAREST), notebooks
+        where = one.study if more else f"{one.study}/{one.name}"
+        listed = f" `eolab studies {where}` lists all with what they mean." if len(known) > NEAREST else ""
+        raise ParameterError(f"{sentence} parameter {name!r}: {meant}{listed}")
     return found
 
 

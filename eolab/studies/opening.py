@@ -63,6 +63,10 @@ def open_as_its_study(entry: DataEntry) -> None:
             vector = meant and "column" in facts
             if vector or file.suffix.lower() in own_labels.RASTERS:
                 own_labels.on_grid(entry, entry.open(), name)
+        if "flood" in studies_of(entry):
+            from eolab.studies.flood import source
+
+            source.index(entry)
     elif hasattr(reader, "index"):
         reader.index(entry.path)
     else:

@@ -95,7 +95,7 @@ def lies_instead(root: str | Path, *expected: str) -> str:
     if packed:
         return f"found the archive {packed[0]}: unpack it, and give the folder that comes out of it"
     listed = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-    return f"found {listed or 'nothing'}: give the folder that holds the data set, or fetch it again"
+    return f"found {listed or 'an empty folder'}: give the folder that holds the data set, or fetch it again"
 
 
 def _folders(parent: Path) -> list[Path]:

@@ -27,7 +27,7 @@ For all years of a scene, see :func:`predict_years`; for a network of any task, 
 
 import odc.geo.xr  # registers the accessor .odc, which has the grid of a scene
 
-from eolab.prediction.mapping.bands import ValueBand, probability_bands
+from eolab.prediction.mapping.bands import ValueBand, in_words, probability_bands
 from eolab.prediction.mapping.beside import write_item, write_polygons
 from eolab.prediction.mapping.predicting import predict_map
 from eolab.prediction.mapping.reading import Squares, check_scale

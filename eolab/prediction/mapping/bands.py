@@ -14,6 +14,27 @@ NO_DATA = {IGNORE: (0, 0, 0, 0)}  # has no colour
 ONE_VALUE = "values a pixel, a map of values has 1: give a network with one output."
 
 
+def in_words(classes: Any, confidence: Any, scheme: ClassScheme, most: int = 3) -> str:
+    """Return the largest classes of a map with their shares, and its median confidence, in a sentence.
+
+    Args:
+        classes: Class indices of any shape, 255 without data.
+        confidence: Probability of each pixel's class in percent.
+        scheme: The classes.
+        most: How many classes are named, one more where that is the last.
+    """
+    found = np.asarray(classes)
+    known = found != IGNORE
+    if not known.any():
+        return "The map has no pixel with data."
+    shares = 100 * np.bincount(found[known], minlength=len(scheme))[: len(scheme)] / known.sum()
+    order = [k for k in np.argsort(-shares, kind="stable") if shares[k] > 0]
+    most = most if len(order) > most + 1 else len(order)
+    named = ", ".join(f"{scheme.names[k]} {shares[k]:.0f} %" for k in order[:most])
+    more = f" and {len(order) - most} more classes" if order[most:] else ""
+    return f"{named}{more}; median confidence {np.median(np.asarray(confidence)[known]):.0f} %."
+
+
 @dataclass(frozen=True)
 class ValueBand:
     """A value of each pixel: of 0 to 1 in whole percent with a colour table, or in a unit of its own.

@@ -189,7 +189,7 @@ class PixelWindows(Timed):
     def _said(self) -> str:
         """Return how many pixels were predicted, and how many of them by the model."""
         share = self.predicted / self.pixels
-        return f"{share:.0%} of them predicted, the others being the same as one of them"
+        return f"{share:.0%} of them by the model, the rest copied from a pixel with the same values"
 
 
 def per_pixel(predictor: Predict) -> PixelWindows:

@@ -98,7 +98,7 @@ class OldMap(NamedTuple):
 
     def in_words(self, years: Sequence[int]) -> str:
         """Return what counts, in one sentence."""
-        said = f"The old map counts in {years[self.place]}, taken to be right with a probability of"
+        said = f"The labels count in {years[self.place]}, taken to be right with a probability of"
         return f"{said} {self.trust:.0%}."
 
     def added(self, probability: np.ndarray, window: Window) -> np.ndarray:

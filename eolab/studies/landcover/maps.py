@@ -19,6 +19,8 @@ from eolab.prediction.mapping import OldMap
 from eolab.runs.history import RunRecord
 from eolab.studies.landcover.samples import default_block_m
 
+COVERED = 0.99  # share of a map with labels from which on their areas are those of the whole map
+
 
 def area_table(maps: Mapping[str, xr.DataArray], scheme: ClassScheme) -> pd.DataFrame:
     """Count the area of each class in each map.
@@ -35,6 +37,28 @@ def area_table(maps: Mapping[str, xr.DataArray], scheme: ClassScheme) -> pd.Data
         areas = class_areas_m2(np.asarray(values).astype(np.uint8), values.odc.geobox, len(scheme))
         table[f"{name} (ha)"] = areas / 10_000
     return table
+
+
+def labelled_part(label: xr.DataArray, map_: xr.DataArray, name: str) -> tuple[dict[str, xr.DataArray], str]:
+    """Return what of a map has labels, as areas of labels and of a whole map are no growth or loss.
+
+    Args:
+        label: Labels (y, x), 255 where there are none.
+        map_: Class indices (y, x), 255 without data.
+        name: Name of the map.
+
+    Returns:
+        The map, 255 outside of the labels, by its name, and a sentence; nothing where labels cover all of it.
+    """
+    mapped, labelled = np.asarray(map_) != IGNORE, np.asarray(label) != IGNORE
+    share = (mapped & labelled).sum() / max(mapped.sum(), 1)
+    if share > COVERED:
+        return {}, ""
+    part = f"{name} where labelled"
+    said = (
+        f"The labels cover {100 * share:.3g} % of the map of {name}: compare their areas with '{part}' alone."
+    )
+    return {part: map_.where(labelled, IGNORE)}, said
 
 
 def check_classes(trained: RunRecord, scheme: ClassScheme) -> None:
@@ -74,13 +98,13 @@ def open_maps(folder: Path, years: Sequence[int], ending: str = "") -> xr.DataAr
 
 
 def old_map(series: xr.Dataset, years: Sequence[int], trust: float, year: int = 0) -> OldMap | None:
-    """Return the old map as evidence for the maps of some years; None where it is not trusted at all.
+    """Return the labels as evidence for the maps of some years; None where they are not trusted at all.
 
     Args:
         series: Result of :func:`eolab.studies.landcover.series.open_series`.
         years: Years that are mapped, ascending.
-        trust: Share of the old map that is believed right, at least 0, below 1.
-        year: Year of the old map, 0 for the first that is mapped; the nearest one counts.
+        trust: Share of the labels that is believed right, at least 0, below 1.
+        year: Year of the labels, 0 for the first that is mapped; the nearest one counts.
     """
     place = int(np.abs(np.asarray(years) - (year or years[0])).argmin())
     return OldMap(np.asarray(series["label"]), trust, place) if trust else None
@@ -90,10 +114,10 @@ def map_scores(maps: Mapping[str, xr.DataArray], truth: xr.DataArray, held_out: 
     """Compute the share of correct pixels of each map, of all pixels and of those in held-out blocks.
 
     A pixel where a map has no class (255) counts as wrong. Two of the columns leave out, for every map, the
-    pixels where the old map has no class.
+    pixels without a label.
 
     Args:
-        maps: Class indices (y, x) by name; the first one is the old map.
+        maps: Class indices (y, x) by name; the first one is the labels.
         truth: True class indices (y, x), 255 where unknown.
         held_out: Array (y, x) of bool, True in blocks without training samples, see :func:`unseen_blocks`.
 
@@ -105,9 +129,9 @@ def map_scores(maps: Mapping[str, xr.DataArray], truth: xr.DataArray, held_out: 
     labelled = known & (np.asarray(next(iter(maps.values()))) != IGNORE)
     areas = {
         "all pixels": known,
-        "pixels the old map labels": labelled,
+        "labelled pixels": labelled,
         "held-out blocks": known & held_out,
-        "held-out blocks, pixels the old map labels": labelled & held_out,
+        "held-out blocks, labelled pixels": labelled & held_out,
     }
     rows = []
     for name, values in maps.items():

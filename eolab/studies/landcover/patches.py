@@ -191,7 +191,7 @@ def patch_arrays(series: xr.Dataset, prepared: xr.Dataset, size: int) -> dict[st
         "valid": ArraySpec(dims, shape, "bool", {"long_name": "observed"}),
         "day": ArraySpec(dims[:1], shape[:1], "float32", {"units": "days since 1 January"}),
     }
-    for name, title in (("label", "class of the old map"), ("truth", "true class")):
+    for name, title in (("label", "labelled class"), ("truth", "true class")):
         if name in series:
             found[name] = ArraySpec(dims[1:], shape[1:], "uint8", {"long_name": title})
     return found
