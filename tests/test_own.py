@@ -163,7 +163,7 @@ def test_image_series_of_places_with_a_table_of_floods_are_recognised(desk, caps
     (desk / "rivers/floods.csv").write_text("place,flooded\np0,1\np1,0\np2,1\n")
     assert cli.main(["--catalog", "new.yaml", "data", "add", "rivers"]) == 0  # a file that is not there yet
     said = capsys.readouterr().out
-    assert "12 images of 3 places, floods.csv says which were flooded." in said
+    assert "12 images of 3 places, floods.csv says of each whether it is flooded." in said
     assert "rivers: 12 files can be used, 0 cannot." in said
     assert "eolab run flood --set dataset=rivers" in said
     entry = catalog.load(desk / "new.yaml")["rivers"]

@@ -34,7 +34,7 @@ _AFFIX = re.compile(
 )
 _IS_MASK = re.compile(rf"(?:^|[_\-. /])(?:{_MASK_WORDS})(?:[_\-. /]|$)", re.I)
 _COLOUR_BANDS = {ColorInterp.red: "B04", ColorInterp.green: "B03", ColorInterp.blue: "B02"}
-FLOODED = ("flooded", "flood")  # columns of a table of floods
+YES_OR_NO = {"0", "1", "0.0", "1.0", "yes", "no", "true", "false"}
 SERIES_NAMES = ("*_{date}_{band}", "{date}_{band}", "*_{date}", "{date}", "{date}_*")
 _CLASS_COLUMN = re.compile(r"class|label|category|cover|crop|code|type|kind|name|species|use", re.I)
 
@@ -213,7 +213,7 @@ def _by_table(root: Path, images: Sequence[Path], every: Sequence[Path]) -> Foun
 
 
 def _places(root: Path, images: Sequence[Path], every: Sequence[Path]) -> Found | None:
-    """Recognise a folder of dated images a place, with a table of the places that were flooded.
+    """Recognise a folder of dated images a place, with a table that says yes or no of each place.
 
     Raises:
         DataError: If the names of the images follow no pattern that is known.
@@ -222,8 +222,9 @@ def _places(root: Path, images: Sequence[Path], every: Sequence[Path]) -> Found 
     above = {one.parent.parent for one in images}
     if len(places) < 2 or len(above) != 1 or len(_dated(root, images)) * 2 < len(images):
         return None
-    tables = (file for file in every if file.suffix.lower() == ".csv" and _of_floods(file, places))
-    if (file := next(tables, None)) is None:
+    named = {file: _yes_or_no(file, places) for file in every if file.suffix.lower() == ".csv"}
+    file = next((one for one, column in named.items() if column), None)
+    if file is None:
         return None
     folder = above.pop()
     label, names = below(root, file), [below(folder, one) for one in images]
@@ -235,25 +236,28 @@ def _places(root: Path, images: Sequence[Path], every: Sequence[Path]) -> Found 
         raise DataError(
             f"{root} holds images of places that {label} labels, with names such as {names[0]} that no known "
             "pattern fits: write `images: {files: …}` with {tile} for the place and {date} for the day, and "
-            f"`labels: {{flooded: {{file: {label}}}}}` into your catalogue, see docs/own_data.md."
+            f"`labels: {{{named[file]}: {{file: {label}}}}}` into your catalogue, see docs/own_data.md."
         )
-    said = [f"{len(images)} images of {len(places)} places, {file.name} says which were flooded."]
+    said = [
+        f"{len(images)} images of {len(places)} places, {file.name} says of each whether it is {named[file]}."
+    ]
     optical = [one for one in images if _is_whole(one)] or list(images)  # radar is in real numbers
     entry: dict[str, Any] = {"layout": "rasters", "images": {"files": pattern}, **_numbers(optical, said)}
     if folder != root:
         entry["images"]["folder"] = below(root, folder)
     bands = entry.pop("bands", {})
     entry["images"] |= {} if "{band}" in pattern else bands
-    return Found(entry | {"labels": {"flooded": {"file": label}}}, said)
+    return Found(entry | {"labels": {named[file]: {"file": label}}}, said)
 
 
-def _of_floods(file: Path, places: set[str]) -> bool:
-    """Return whether a table has a column that says what was flooded, and one of most of some places."""
+def _yes_or_no(file: Path, places: set[str]) -> str:
+    """Return the column of a table that says yes or no, beside one of places; "" where it has none."""
     with contextlib.suppress(OSError, ValueError):
         table: pd.DataFrame = pd.read_csv(file, dtype=str, sep=None, engine="python")
-        named = any(str(name).strip().lower() in FLOODED for name in table)
-        return named and any(len(places & set(table[name])) * 2 >= len(places) for name in table)
-    return False
+        if any(len(places & set(table[name])) * 2 >= len(places) for name in table):
+            found = [name for name in table if {*table[name].str.lower()} <= YES_OR_NO]
+            return str(found[0]).strip().lower() if found else ""
+    return ""
 
 
 def _is_whole(file: Path) -> bool:

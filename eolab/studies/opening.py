@@ -22,7 +22,11 @@ def studies_of(entry: DataEntry) -> list[str]:
         return [OF_LAYOUT[entry.layout]] if entry.layout in OF_LAYOUT else []
     series = not patches.are_meant(entry.images)
     masks = any("{sample}" in one["file"] for one in entry.labels.values())
-    places = series and "{tile}" in entry.images.get("files", "") and "flooded" in entry.labels
+    places = (
+        series
+        and "{tile}" in entry.images.get("files", "")
+        and not {"flooded", "flood"}.isdisjoint(entry.labels)
+    )
     usable = any("column" in one or _names_classes(one["file"]) for one in entry.labels.values())
     fits = {
         "flood": places,
