@@ -6,6 +6,7 @@ import inspect
 import itertools
 
 import geopandas as gpd
+import legible
 import matplotlib as mpl
 
 mpl.use("Agg")
@@ -273,6 +274,7 @@ def axes(figure: Figure):
 def test_nothing_is_clipped_overlaps_or_changes_settings(name):
     before = dict(mpl.rcParams)
     figure = GALLERY[name]()
+    legible.fitted(figure)
     figure.canvas.draw()
     assert dict(mpl.rcParams) == before
     inner = figure.get_tightbbox().transformed(figure.dpi_scale_trans)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import warnings
 
+import legible
 import matplotlib as mpl
 
 mpl.use("Agg")
@@ -107,6 +108,7 @@ def test_nothing_is_clipped_overlaps_or_changes_settings(name, twin, images, ser
     data = {"images": images, "sequences": reader.sequences(twin, images)}
     before = dict(mpl.rcParams)
     figure = GALLERY[name](data | {"series": series, "probabilities": probabilities})
+    legible.fitted(figure)
     figure.canvas.draw()
     assert dict(mpl.rcParams) == before
     inner = figure.get_tightbbox().transformed(figure.dpi_scale_trans)

@@ -185,7 +185,7 @@ def distributions(table: pd.DataFrame, columns: int = 6, title: str = "") -> Fig
         ax.set_title(str(name).replace("_", " "), fontsize=8, fontweight="normal")
         ax.set_xticks([])
         ax.set_xlim(-0.6, len(classes) - 0.4)
-        ax.tick_params(axis="y", labelsize=7)
+        ax.tick_params(axis="y", labelsize=7.5)
     handles = [Line2D([], [], color=OKABE_ITO[n], linewidth=5, label=k) for n, k in enumerate(classes)]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(classes))
     if title:

@@ -329,7 +329,7 @@ def prediction_gallery(
     texts = [_prediction_lines(*one, threshold, names) for one in zip(truth, probability, strict=True)]
     figure, axes = _captioned(stretched(rgb, alike=True), texts, columns)
     for ax, title in zip(axes, titles, strict=True):
-        _entitle(ax, textwrap.fill(title, 40), 6.5)
+        _entitle(ax, textwrap.fill(title, 40), 7.5)
     kinds = ((HIT, "+ right"), (WRONG, "× predicted, not present"), (MISSED, "− present, not predicted"))
     handles = [Patch(color=color, label=text) for color, text in kinds]
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
@@ -361,10 +361,12 @@ def _listed(lines: Lines) -> Lines:
 
 def _captioned(pictures: np.ndarray, texts: Sequence[Lines], columns: int) -> tuple[Figure, list[Axes]]:
     """Return a figure of pictures (N, H, W, 3) with lines of text below each."""
-    columns = min(columns, len(texts))
+    shape = pictures.shape[2] / pictures.shape[1]
+    side = 2.1 if shape < 1.5 else 1.5  # a pair of pictures is smaller, for the text below it to be legible
+    width = 0.3 + side * shape
+    columns = min(columns, len(texts), max(1, int(WIDE / width)))
     rows = range(0, len(texts), columns)
-    heights = [2.45 + 0.135 * max(len(one) for one in texts[row : row + columns]) for row in rows]
-    width = 0.3 + 2.1 * pictures.shape[2] / pictures.shape[1]
+    heights = [side + 0.35 + 0.135 * max(len(one) for one in texts[row : row + columns]) for row in rows]
     figure, axes = _pictures(len(texts), columns, width, sum(heights) / len(rows) + 0.15, heights)
     roomy(figure, 0.1)
     below: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "top"}

@@ -210,7 +210,7 @@ def compare_maps(maps: Sequence[tuple[str, Any]], scheme: ClassScheme, columns: 
         scheme: The classes.
         columns: Panels in a row.
     """
-    figure, axes = panels(len(maps), columns, 3.9, 3.9, sharex=True, sharey=True)
+    figure, axes = panels(len(maps), columns, 3.5, 3.5, sharex=True, sharey=True)
     seen = []
     for ax, (title, labels) in zip(axes, maps, strict=True):
         seen.append(np.unique(draw_classes(ax, as_map(labels), scheme)))

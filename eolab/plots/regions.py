@@ -49,6 +49,6 @@ def region_map(
         ax.add_collection(LineCollection(lines, colors=color, linewidths=1.3, path_effects=white))
         if len(parts):
             handles.append(Line2D([], [], color=color, linewidth=2, label=f"{short(label)} ({len(parts):,})"))
-    place = {**LEGENDS["below"], "bbox_to_anchor": (0.5, -0.22)}  # below what was scaled how
+    place = {**LEGENDS["below"], "bbox_to_anchor": (0.5, -0.22), "borderaxespad": 0.5}
     ax.legend(handles=handles, **place)
     return figure_of(ax)

@@ -20,10 +20,10 @@ OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "
 GREY = "#767676"
 LEGENDS: dict[str, dict[str, Any]] = {
     "beside": {"loc": "upper left", "bbox_to_anchor": (1.02, 1.0)},
-    "below": {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "ncols": 2},
-    "stacked": {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16)},
+    "below": {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "borderaxespad": 4.4, "ncols": 2},
+    "stacked": {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "borderaxespad": 4.4},
 }
-"""Places of a legend outside the axes."""
+"""Places of a legend outside the axes; below, it leaves room for ticks and a label of axes of any height."""
 WIDEST = 38  # characters of a class name beside an axis
 RC = {
     "axes.prop_cycle": plt.cycler(color=OKABE_ITO),

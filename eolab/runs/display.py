@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 MARK = " Simulated data."
 INTERRUPTED = "Stopped: what is finished is kept, and this cell, run again, goes on from there."
 DPI = 110
+PAGE_IN = 10.5  # width of a figure whose text of 7.5 points is 8 pixels high in the column of a page
 PAGE = 84  # letters of a table that fit side by side on a page, on paper too
 LONG = 24  # letters: a column of longer words may break them, and is kept from becoming narrow
 KEPT = 14  # letters that such a column is wide at least
@@ -120,9 +121,16 @@ def is_plain(table: pd.DataFrame) -> bool:
     return table.index.name is None and isinstance(table.index, pd.RangeIndex)
 
 
+def fit(figure: Figure) -> None:
+    """Draw a wide figure smaller, its text as large as before, to be read where a page shrinks it."""
+    if (width := figure.get_figwidth()) > PAGE_IN:
+        figure.set_size_inches(figure.get_size_inches() * max(PAGE_IN / width, 0.75))
+
+
 def png(figure: Figure, simulated: bool) -> bytes:
     """Return a figure as PNG, cropped to its content, with a small mark below it when data are simulated."""
-    style: dict[str, Any] = {"ha": "right", "va": "top", "fontsize": 7, "color": "0.35", "style": "italic"}
+    fit(figure)
+    style: dict[str, Any] = {"ha": "right", "va": "top", "fontsize": 7.5, "color": "0.35", "style": "italic"}
     mark = figure.text(1.0, -0.01, "simulated data", visible=simulated, **style)
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight", facecolor="white")

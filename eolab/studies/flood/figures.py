@@ -208,13 +208,13 @@ def _pictures(figure: Figure, grid: GridSpec, row: int, one: xr.Dataset, sensor:
         ax = figure.add_subplot(grid[row, column])
         ax.imshow(shaded(pixels, limits))
         ax.set(xticks=[], yticks=[])
-        ax.set_title(f"{pd.Timestamp(day):%Y-%m-%d}", fontsize=7, fontweight="normal", loc="center", pad=3)
+        ax.set_title(f"{pd.Timestamp(day):%Y-%m-%d}", fontsize=7.5, fontweight="normal", loc="center", pad=3)
         ax.spines[:].set(visible=True, linewidth=2, color=LABEL_COLORS[bool(one["flooded"][column])])
         if not column:
             unit = "dB" if sensor == "S1" else "reflectance"
             what = f"{SENSORS[sensor]} {'VH' if sensor == 'S1' else 'RGB'}"
             text = f"{what}\n{unit}: black {limits[0]:.3g},\nwhite {limits[1]:.3g}"
-            ax.set_ylabel(text, fontsize=7, rotation=0, ha="right", va="center", labelpad=6)
+            ax.set_ylabel(text, fontsize=7.5, rotation=0, ha="right", va="center", labelpad=6)
 
 
 def _curves(
@@ -295,7 +295,7 @@ def delays(found: Mapping[str, pd.DataFrame]) -> Figure:
         found: Results of :func:`eolab.studies.flood.delay.detections` by name; sequences that are never
             detected count in the share and keep its line below 100 %.
     """
-    ax = axes_of(None, 6.0, 3.8)
+    ax = axes_of(None, 6.0, 3.4 + 0.2 * len(found))
     longest = max([1.0, *(day for table in found.values() for day in table["days"].dropna())])
     for number, (name, table) in enumerate(found.items()):
         days = np.sort(table["days"].dropna().to_numpy(float))
