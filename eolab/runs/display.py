@@ -123,8 +123,10 @@ def is_plain(table: pd.DataFrame) -> bool:
 
 def fit(figure: Figure) -> None:
     """Draw a wide figure smaller, its text as large as before, to be read where a page shrinks it."""
-    if (width := figure.get_figwidth()) > PAGE_IN:
-        figure.set_size_inches(figure.get_size_inches() * max(PAGE_IN / width, 0.75))
+    width, height = figure.get_size_inches()
+    if width > PAGE_IN:
+        share = max(PAGE_IN / width, 0.75)
+        figure.set_size_inches(share * width, share * height)
 
 
 def png(figure: Figure, simulated: bool) -> bytes:
