@@ -8,11 +8,13 @@ import sys
 import threading
 import time
 from collections import namedtuple
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import miniature
+import mlflow_server
 import pytest
 
 from eolab import runs
@@ -227,3 +229,53 @@ def test_what_mlflow_says_is_shown_without_a_password(
     server.fails = True
     with pytest.raises(RunError, match=r"MLflow at http://example\.org did not take"):
         tracking.log(run.folder)
+
+
+# === Over HTTP ===
+
+
+@pytest.fixture(params=["stand-in", "mlflow"])
+def tracking_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Address of a tracking server: ours, and MLflow's own where the whole package is installed."""
+    if request.param == "stand-in":
+        with mlflow_server.started() as (uri, _):
+            yield uri
+    else:
+        with mlflow_server.real(tmp_path / "server") as uri:
+            yield uri
+
+
+@pytest.mark.slow
+def test_a_job_logs_over_http(
+    run: runs.Run, tracking_server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Metrics of any name, files, epochs, and the runs of a job as children of the run that it has."""
+    pytest.importorskip("mlflow")
+    from mlflow.tracking import MlflowClient
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_server)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    client = MlflowClient(tracking_server)
+    job = client.create_run(client.create_experiment("eolab")).info  # as the service makes it
+    monkeypatch.setenv("MLFLOW_RUN_ID", job.run_id)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", job.experiment_id)
+    run.metrics({"test": {"f1": 0.5, "a, b": 1.0, "é/ü 50 %": 2.0, "x" * 300: 3.0, "nan": float("nan")}})
+    (run.folder / "history.csv").write_text("epoch,loss,val_loss\n1,0.5,0.75\n2,0.25,0.8\n")
+    run.path("tables/é %.csv").write_text("a table")
+    run.finish()
+    assert "did not take" not in capsys.readouterr().out
+    child, parent = client.search_runs([job.experiment_id])
+    child, parent = (child, parent) if parent.info.run_id == job.run_id else (parent, child)
+    assert child.data.tags["mlflow.parentRunId"] == job.run_id
+    assert child.info.status == "FINISHED"
+    assert parent.info.status == "RUNNING", "the service ends it"
+    assert child.data.params == {"count": "5", "seed": "1"}
+    values = child.data.metrics
+    assert values.pop("epoch.val_loss") == 0.8
+    assert values.pop("epoch.loss") == 0.25
+    assert sorted(values.values()) == [0.5, 1.0, 2.0, 3.0]
+    assert parent.data.metrics["01_make.best.val_loss"] == 0.75
+    assert parent.data.metrics["01_make.test.f1"] == 0.5
+    files = {one.path for one in client.list_artifacts(child.info.run_id)}
+    assert {"metrics.json", "params.yaml", "tables"} <= files
+    assert [one.path for one in client.list_artifacts(child.info.run_id, "tables")] == ["tables/é %.csv"]
