@@ -55,10 +55,16 @@ class Store:
         found = {"experiment_id": self.experiments[experiment_name], "name": experiment_name}
         return {"experiment": {**found, "lifecycle_stage": "active", "artifact_location": "x"}}
 
-    def runs_create(self, experiment_id: str, tags: Any = (), start_time: int = 0, **_: Any) -> dict[str, Any]:
+    def runs_create(
+        self, experiment_id: str, tags: Any = (), start_time: int = 0, **_: Any
+    ) -> dict[str, Any]:
         key = f"{len(self.runs) + 1:032x}"
         info = {"run_id": key, "run_uuid": key, "experiment_id": experiment_id, "status": "RUNNING"}
-        info |= {"lifecycle_stage": "active", "start_time": start_time, "artifact_uri": f"mlflow-artifacts:/{key}"}
+        info |= {
+            "lifecycle_stage": "active",
+            "start_time": start_time,
+            "artifact_uri": f"mlflow-artifacts:/{key}",
+        }
         self.runs[key] = {"info": info, "data": {"metrics": [], "params": [], "tags": [*tags]}}
         return {"run": self.runs[key]}
 
@@ -81,7 +87,7 @@ class Store:
                 self.runs[run_id]["data"][kind].append(row)
         return {}
 
-    def runs_search(self, experiment_ids: list[str], filter: str = "", **_: Any) -> dict[str, Any]:  # noqa: A002
+    def runs_search(self, experiment_ids: list[str], filter: str = "", **_: Any) -> dict[str, Any]:
         found = [run for run in self.runs.values() if run["info"]["experiment_id"] in experiment_ids]
         if parent := re.fullmatch(r"tags.mlflow.parentRunId = '(\w+)'", filter):
             found = [run for run in found if self.tag(run, "mlflow.parentRunId") == parent[1]]
@@ -106,55 +112,59 @@ class Store:
         return next((one["value"] for one in run["data"]["tags"] if one["key"] == key), None)
 
 
+class Handler(BaseHTTPRequestHandler):
+    """Answers for a store, which a subclass names."""
+
+    store: Store
+
+    def do_GET(self) -> None:
+        path, _, query = self.path.partition("?")
+        found = dict(urllib.parse.parse_qsl(query))
+        if path == ARTIFACTS.rstrip("/"):
+            self._send(200, {"files": self.store.listed(found["path"])})
+        else:
+            self._answer(path, found)
+
+    def do_POST(self) -> None:
+        self._answer(self.path, json.loads(self._body()))
+
+    def do_PUT(self) -> None:
+        self.store.artifacts[urllib.parse.unquote(self.path.removeprefix(ARTIFACTS))] = self._body()
+        self._send(200, {})
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        found = b""
+        while size := int(self.rfile.readline(), 16):
+            found += self.rfile.read(size)
+            self.rfile.readline()
+        return found
+
+    def _answer(self, path: str, body: dict[str, Any]) -> None:
+        try:
+            self._send(200, self.store.answer(path.removeprefix("/api/2.0/mlflow/"), body))
+        except Refusal as refusal:
+            self._send(400, {"error_code": str(refusal), "message": str(refusal)})
+        except Exception as error:  # a call that is not known here
+            self._send(501, {"error_code": "ENDPOINT_NOT_FOUND", "message": f"{path}: {error!r}"})
+
+    def _send(self, status: int, content: dict[str, Any]) -> None:
+        text = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *_: Any) -> None: ...
+
+
 @contextlib.contextmanager
 def started() -> Iterator[tuple[str, Store]]:
     """Start the server at a free port of this machine; yields its address and what it has got."""
     store = Store()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            path, _, query = self.path.partition("?")
-            found = dict(urllib.parse.parse_qsl(query))
-            if path == ARTIFACTS.rstrip("/"):
-                self._send(200, {"files": store.listed(found["path"])})
-            else:
-                self._answer(path, found)
-
-        def do_POST(self) -> None:
-            self._answer(self.path, json.loads(self._body()))
-
-        def do_PUT(self) -> None:
-            store.artifacts[urllib.parse.unquote(self.path.removeprefix(ARTIFACTS))] = self._body()
-            self._send(200, {})
-
-        def _body(self) -> bytes:
-            if self.headers.get("Transfer-Encoding") == "chunked":
-                found = b""
-                while size := int(self.rfile.readline(), 16):
-                    found += self.rfile.read(size)
-                    self.rfile.readline()
-                return found
-            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-
-        def _answer(self, path: str, body: dict[str, Any]) -> None:
-            try:
-                self._send(200, store.answer(path.removeprefix("/api/2.0/mlflow/"), body))
-            except Refusal as refusal:
-                self._send(400, {"error_code": str(refusal), "message": str(refusal)})
-            except Exception as error:  # a call that is not known here
-                self._send(501, {"error_code": "ENDPOINT_NOT_FOUND", "message": f"{path}: {error!r}"})
-
-        def _send(self, status: int, content: dict[str, Any]) -> None:
-            text = json.dumps(content).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        def log_message(self, *_: Any) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Of", (Handler,), {"store": store}))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -171,22 +181,32 @@ def real(folder: Path) -> Iterator[str]:
     python = os.environ.get("EOLAB_MLFLOW_PYTHON", sys.executable)
     known = "import importlib.metadata as m; m.distribution('mlflow')"
     if subprocess.run([python, "-c", known], capture_output=True).returncode:
-        pytest.skip("MLflow's server is not installed: pip install mlflow, or name one in EOLAB_MLFLOW_PYTHON")
+        pytest.skip(
+            "MLflow's server is not installed: pip install mlflow, or name one in EOLAB_MLFLOW_PYTHON"
+        )
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     folder.mkdir()
     command = [python, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", "sqlite:///mlflow.db", "--artifacts-destination", str(folder / "files")]
+    command += [
+        "--backend-store-uri",
+        "sqlite:///mlflow.db",
+        "--artifacts-destination",
+        str(folder / "files"),
+    ]
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "PYTHONPATH"))}
     with (folder / "log").open("w") as log:
-        server = subprocess.Popen(command, cwd=folder, env=kept, stdout=log, stderr=log, start_new_session=True)
+        server = subprocess.Popen(
+            command, cwd=folder, env=kept, stdout=log, stderr=log, start_new_session=True
+        )
     try:
         uri, end = f"http://127.0.0.1:{port}", time.monotonic() + 60
         while True:
             with contextlib.suppress(OSError):
                 urllib.request.urlopen(f"{uri}/health", timeout=1).close()
                 break
-            assert time.monotonic() < end and server.poll() is None, (folder / "log").read_text()
+            assert server.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < end
             time.sleep(0.2)
         yield uri
     finally:
