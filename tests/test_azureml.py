@@ -243,7 +243,7 @@ def test_the_command_of_the_job_runs_in_a_bare_folder(
     with mlflow_server.started() as (uri, store):
         job = store.runs_create(store.experiments_create("eolab")["experiment_id"])["run"]["info"]
         service = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_RUN_ID": job["run_id"]}
-        service |= {"MLFLOW_EXPERIMENT_ID": job["experiment_id"], "HOME": str(tmp_path / "home")}
+        service |= {"MLFLOW_EXPERIMENT_ID": job["experiment_id"], "HOME": str(tmp_path)}
         service |= {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "EOLAB_COLD_KERNELS": "1"}
         done = subprocess.run(["bash", "-c", line], cwd=work, env=service, capture_output=True, text=True)
     assert not done.returncode, done.stdout + done.stderr
