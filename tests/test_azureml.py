@@ -236,7 +236,8 @@ def test_the_command_of_the_job_runs_in_a_bare_folder(
         own = {"PYTHONPATH": str(installed)}
     data = tmp_path / "mounted"
     data.mkdir()
-    (data / "landslide_twin").symlink_to(shared_twin(landslide4sense, seed=0, train=12, validation=2, test=3))
+    twin = shared_twin(landslide4sense, seed=0, train=12, validation=2, test=3)
+    (data / "landslide_twin").symlink_to(twin)
     values = {"data": data, "study": "landslide", "options": "--only 01_explore", "runs": tmp_path / "out"}
     line = re.sub(r"\$\{\{\w+\.(\w+)\}\}", lambda one: str(values[one[1]]), command("job.yml"))
     line = line.replace("PYTHONPATH=$PWD", f"PYTHONPATH={own.get('PYTHONPATH', '$PWD')}")
@@ -251,7 +252,7 @@ def test_the_command_of_the_job_runs_in_a_bare_folder(
     record = json.loads((folder / "run.json").read_text())
     assert record["status"] == "done"
     assert (tmp_path / "out" / "landslide" / "report.html").exists()
-    assert str(data) in (folder / "data.json").read_text()
+    assert json.loads((folder / "data.json").read_text())[0]["path"] == str(twin)
     assert {path.name for path in work.iterdir()} <= {path.name for path in code.iterdir()}
     (child,) = [run for run in store.runs.values() if run["info"]["run_id"] != job["run_id"]]
     assert store.tag(child, "mlflow.parentRunId") == job["run_id"]

@@ -13,7 +13,13 @@ from eolab.runs import study
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
-PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("azureml/*.md"), *(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)})
+PAGES = sorted(
+    {
+        *ROOT.glob("*.md"),
+        *ROOT.glob("azureml/*.md"),
+        *(path for path in DOCS.rglob("*.md") if "_build" not in path.parts),
+    }
+)
 FENCE = re.compile(r"^```(\S*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
