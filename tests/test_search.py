@@ -24,6 +24,7 @@ SEARCH = {
     "notebook": "02_use",
     "trials": 12,
     "values": {"bands": ["B04"]},
+    "trials_only": {"fail": False, "seed": 7},
     "space": {"factor": {"log_uniform": [1e-3, 10.0]}, "mode": {"choice": ["a", "b"]}},
 }
 EPOCHS = 9
@@ -48,14 +49,21 @@ def write(root: Path, block: dict[str, object]) -> None:
 class Training:
     """Stands for the runs of notebooks: a loss that is least at factor 0.1 and mode b, epoch by epoch."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, epochs: int = EPOCHS, pause: float = 0.0) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, watched: bool = False) -> None:
         self.begun: list[dict[str, object]] = []
-        self.epochs, self.pause = epochs, pause
+        self.watched, self.looks = watched, 0  # whether an epoch ends only after two looks at it
         self.fails: Callable[[Job], bool] = lambda job: False
         self._stopped: dict[Path, threading.Event] = {}
         monkeypatch.setattr(chain, "step", self)
         monkeypatch.setattr(execute, "stop", self.stop)
         monkeypatch.setattr("eolab.runs.clusters.execute.stop", self.stop)
+        read = search._Trials._values
+
+        def look(trials: search._Trials, job: Job, quiet: bool = False) -> dict[int, float]:
+            self.looks += 1
+            return read(trials, job, quiet)
+
+        monkeypatch.setattr(search._Trials, "_values", look)
 
     def stop(self, folder: Path | None = None) -> None:
         for one, event in self._stopped.items():
@@ -71,10 +79,13 @@ class Training:
         if job.notebook.name == "02_use" and status == "done":
             loss = abs(math.log10(job.values["factor"]) + 1) + (job.values.get("mode") == "a")
             rows = ["epoch,val_loss"]
-            for epoch in range(1, self.epochs + 1):
+            for epoch in range(1, EPOCHS + 1):
                 rows.append(f"{epoch},{loss + 1 / epoch}")
                 folders.write_text(job.folder / "history.csv", "\n".join(rows) + "\n")
-                if stopped.wait(self.pause):
+                seen = self.looks + 2
+                while self.watched and self.looks < seen and not stopped.wait(0.001):
+                    pass
+                if stopped.is_set():
                     status = "stopped"
                     break
         folders.write_json(job.folder / folders.RECORD, facts | {"status": status})
@@ -114,6 +125,7 @@ def test_the_best_trial_becomes_a_profile_that_a_run_takes(
     values = chosen.values("02_use", "scale")
     assert (values["factor"], values["mode"]) == (pytest.approx(best["factor"]), best["mode"])
     assert (values["bands"], values["seed"]) == (["B04"], 7)
+    assert "fail" not in values
     assert chosen.values("01_make", "scale") == {"seed": 7}
     assert any("eolab run mini --profile scale" in line for line in said)
     assert (mini / "runs/mini/searches/scale/table.html").is_file()
@@ -121,7 +133,7 @@ def test_the_best_trial_becomes_a_profile_that_a_run_takes(
 
 
 def test_a_trial_that_is_behind_the_others_is_given_up(mini: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Training(monkeypatch, pause=0.02)
+    Training(monkeypatch, watched=True)
     assert tune(mini, How(trials=15, sampler="random"))
     table = found(mini)
     ended = table[table["status"] == trials.GIVEN_UP]
@@ -258,7 +270,7 @@ def test_parameters_of_all_kinds_are_drawn_within_their_ends(
         "seed": {"int": [2, 4]},
         "bands": {"choice": [["B02"], ["B02", "B03"]]},
     }
-    write(mini, SEARCH | {"values": {}, "space": space})
+    write(mini, SEARCH | {"values": {}, "trials_only": {}, "space": space})
     assert tune(mini, How(sampler="random", prune=False))
     drawn = [values for values in training.begun if "factor" in values]
     assert all(0.5 <= values["factor"] <= 0.6 for values in drawn)

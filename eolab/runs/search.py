@@ -27,7 +27,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-from eolab.core.errors import ParameterError, RunError
+from eolab.core.errors import ParameterError, RunError, check_known
 from eolab.core.progress import duration
 from eolab.runs import chain, clusters, folders, history
 from eolab.runs.chain import Options
@@ -122,7 +122,7 @@ def _jobs(
             runs[name] = above[-1].folder
 
     def trial_of(point: Mapping[str, Any]) -> Job:
-        one = chain.job(study, notebook, options, runs, {**search.values, **point})
+        one = chain.job(study, notebook, options, runs, {**search.values, **search.trials_only, **point})
         words = " ".join(f"{key.rpartition('.')[2]}={history.words(value)}" for key, value in point.items())
         return replace(one, root=place, sweep=search.name, point=words)
 
@@ -160,25 +160,18 @@ def _study(search: Search, place: Path, how: How, job: Job) -> Any:
     optuna = _optuna()
     from optuna.storages.journal import JournalFileBackend
 
-    if how.sampler not in SAMPLERS:
-        raise ParameterError(f"--sampler is one of {', '.join(SAMPLERS)}, found {how.sampler!r}.")
     storage = optuna.storages.JournalStorage(JournalFileBackend(str(place / JOURNAL)))
-    samplers = {
-        "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True),
-        "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
-    }
-    least = max(1, int(job.values.get("training.epochs", _epochs(job)) or 1) // REDUCTION**2)
-    pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=least, reduction_factor=REDUCTION)
+    epochs = job.values.get("training.epochs") or job.notebook.defaults.get("training.epochs") or 1
     with warnings.catch_warnings(action=QUIET, category=optuna.exceptions.ExperimentalWarning):
         found = optuna.create_study(
             storage=storage,
             study_name=search.name,
             direction=search.direction,
             load_if_exists=True,
-            pruner=pruner if how.prune else optuna.pruners.NopPruner(),
+            pruner=pruner(int(epochs)) if how.prune else optuna.pruners.NopPruner(),
         )
         # a search that is taken up does not draw its first values once more
-        found.sampler = samplers[how.sampler](how.seed + len(found.get_trials(deepcopy=False)))
+        found.sampler = sampler(how.sampler, how.seed + len(found.get_trials(deepcopy=False)))
     about = _about(search, job)
     known = found.user_attrs.get(_SPACE)
     if known is None:
@@ -192,8 +185,28 @@ def _study(search: Search, place: Path, how: How, job: Job) -> Any:
     return found
 
 
-def _epochs(job: Job) -> int:
-    return int(job.notebook.defaults.get("training.epochs") or 1)
+def sampler(name: str, seed: int) -> Any:
+    """Return what chooses the values of trials.
+
+    Args:
+        name: One of :data:`SAMPLERS`.
+        seed: Seed.
+
+    Raises:
+        ParameterError: If there is no such sampler, or Optuna is missing.
+    """
+    samplers = _optuna().samplers
+    check_known(name, SAMPLERS, f"There is no sampler {name!r}")
+    if name == "random":
+        return samplers.RandomSampler(seed=seed)
+    with warnings.catch_warnings(action=QUIET):  # its options are marked as experimental
+        return samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+
+
+def pruner(epochs: int) -> Any:
+    """Return what gives trials up: successive halving after a ninth and a third of the epochs."""
+    least = max(1, epochs // REDUCTION**2)
+    return _optuna().pruners.SuccessiveHalvingPruner(min_resource=least, reduction_factor=REDUCTION)
 
 
 def _about(search: Search, job: Job) -> dict[str, str]:

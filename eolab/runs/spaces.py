@@ -10,7 +10,8 @@
         direction: minimize          # or maximize; minimize if left out
         trials: 20
         profile: smoke               # optional: what each trial starts from
-        values: {model: lstm}        # optional: values that all trials have
+        values: {model: lstm}        # optional: values that all trials have, and the best parameters too
+        trials_only: {baselines: [majority]}   # optional: values that only trials have
         space:
           training.learning_rate: {log_uniform: [1.0e-4, 1.0e-2]}
           training.ema: {uniform: [0.0, 0.99]}
@@ -32,7 +33,7 @@ from eolab.core.yamls import mapping
 KINDS = ("uniform", "log_uniform", "int", "choice")
 DIRECTIONS = ("minimize", "maximize")
 VALIDATION = "val_"  # begins the columns of history.csv that may guide a choice
-_KEYS = ("title", "notebook", "metric", "direction", "trials", "profile", "values", "space")
+_KEYS = ("title", "notebook", "metric", "direction", "trials", "profile", "values", "trials_only", "space")
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ class Search:
         metric: Column of the notebook's history.csv; its best epoch is the value of a trial.
         direction: Whether the least or the greatest value is best.
         trials: How many runs.
-        values: What all trials have.
+        values: What all trials have, and the profile with the best parameters.
+        trials_only: What all trials have besides.
         profile: Profile that the trials start from unless the command names one.
         title: Its question.
     """
@@ -81,6 +83,7 @@ class Search:
     direction: str = "minimize"
     trials: int = 20
     values: dict[str, Any] = field(default_factory=dict)
+    trials_only: dict[str, Any] = field(default_factory=dict)
     profile: str | None = None
     title: str = ""
 
@@ -117,16 +120,23 @@ def read(
             raise ParameterError(f"{where} cannot have this name: {reason}.")
         block = mapping(written, where, _KEYS)
         notebook = str(block.get("notebook") or "")
-        values = check(notebook, values=mapping(block.get("values"), f"{where}, 'values'"), where=where)
+        fixed = {
+            key: check(notebook, values=mapping(block.get(key), f"{where}, {key!r}"), where=where)
+            for key in ("values", "trials_only")
+        }
         space = {
             str(key): _dimension(str(key), given, partial(check, notebook, where=where), where)
             for key, given in mapping(block.get("space"), f"{where}, 'space'").items()
         }
         if not space:
             raise ParameterError(f"{where} has no 'space': name parameters and what they may be.")
-        if both := sorted(space.keys() & values.keys()):
-            raise ParameterError(f"{where}: {both[0]!r} stands in 'space' and in 'values'; leave it in one.")
-        found[name] = Search(name, notebook, space, values=values, **_facts(block, profiles, where))
+        for key, values in fixed.items():
+            if both := sorted(space.keys() & values.keys()):
+                raise ParameterError(
+                    f"{where}: {both[0]!r} stands in 'space' and in {key!r}; leave it in one."
+                )
+        facts: dict[str, Any] = {**fixed, **_facts(block, profiles, where)}
+        found[name] = Search(name, notebook, space, **facts)
     return found
 
 

@@ -22,7 +22,7 @@ from eolab.training.live import Live
 from eolab.training.outputs import Trained
 from eolab.training.setup import jit_compile as jit_of_backend
 
-OPTIMIZERS = ("adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "lion", "muon")
+OPTIMIZERS = ("adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "lion", "muon", "lamb")
 KINDS: dict[tuple[type, ...], tuple[str, ...]] = {  # of the values of a notebook's ``training`` dict
     (int,): ("epochs", "batch_size", "min_steps", "steps", "patience", "steps_per_execution"),
     (int, float): ("learning_rate", "clipnorm", "ema"),
