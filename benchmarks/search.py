@@ -3,8 +3,8 @@
 The space is that of the search `lstm` of the land-cover study. Each trial trains the study's LSTM on the
 samples of a preprocessing run; its value is the lowest validation loss of its epochs. Three contestants have
 the same budget of epochs: random search and the tree-structured Parzen estimator, each trial to its end, and
-the estimator with successive halving, as `eolab tune` does. Trials that are given up are trained to their end here
-and counted up to the epoch at which they would have been given up, which is the same.
+the estimator with successive halving, as `eolab tune` does. Trials that are given up are trained to their end
+here and counted up to the epoch at which they would have been given up, which is the same.
 
     python benchmarks/search.py runs/landcover/02_preprocess/RUN --trials 20 --seeds 3
 

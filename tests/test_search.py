@@ -10,8 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import miniature
+import nbformat
 import pandas as pd
 import pytest
+import warm
 import yaml
 
 from eolab.core.errors import ParameterError, RunError
@@ -225,6 +227,43 @@ def test_without_optuna_one_sentence_says_how_to_get_it(mini: Path, monkeypatch:
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ParameterError, match=r"pip install 'eolab\[tune\]'"):
         tune(mini)
+
+
+LEARN = [
+    "# 03 · Learn",
+    ("parameters", "rate: float = 0.1  # learning rate\nepochs: int = 4  # passes over the samples"),
+    "from eolab import runs\nrun = runs.start('mini/03_learn', globals())",
+    "rows = ['epoch,val_loss']\n"
+    "for epoch in range(1, epochs + 1):\n"
+    "    rows.append(f'{epoch},{abs(rate - 0.3) + 1 / epoch}')\n"
+    "    run.path('history.csv').write_text('\\n'.join(rows))",
+    "run.finish(loss=abs(rate - 0.3))",
+]
+
+
+@pytest.mark.notebook
+def test_a_search_runs_notebooks_and_its_profile_runs_the_study(mini: Path) -> None:
+    nbformat.write(miniature.notebook(LEARN), mini / "notebooks/mini/03_learn.ipynb")
+    file = mini / "notebooks/mini/study.yaml"
+    content = yaml.safe_load(file.read_text())
+    content["notebooks"] = {"03_learn": {}}
+    content["searches"] = {"rate": {"notebook": "03_learn", "space": {"rate": {"uniform": [0.1, 1.0]}}}}
+    content |= {"profiles": {"smoke": {"all": {"epochs": 3}}}, "sweeps": {}}
+    file.write_text(yaml.safe_dump(content))
+    with warm.workers():
+        status, said = miniature.command(mini, "tune", "mini", "rate", "--trials", "3", "--no-pruning")
+    assert status == 0, said
+    table = trials.search_table("mini", "rate", mini / "runs")
+    assert table is not None
+    assert table["epochs"].tolist() == [3, 3, 3]
+    assert table["val_loss"].to_numpy() == pytest.approx((table["rate"] - 0.3).abs() + 1 / 3)
+    with warm.workers():
+        status, said = miniature.command(mini, "run", "mini", "--profile", "rate")
+    assert status == 0, said
+    (record,) = (mini / "runs/mini/03_learn").glob("rate-*/run.json")
+    assert folders.read_json(record)["parameters"]["rate"] == table["rate"][0]
+    page = (mini / "runs/mini/searches/rate/table.html").read_text()
+    assert f'href="mini/03_learn/{table["run"][0]}/report.html"' in page
 
 
 @pytest.mark.parametrize(
