@@ -22,7 +22,14 @@ from eolab.training.live import Live
 from eolab.training.outputs import Trained
 from eolab.training.setup import jit_compile as jit_of_backend
 
-OPTIMIZERS = ("adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "lion", "muon", "lamb")
+OPTIMIZERS = {  # Keras itself does not know all of them by name
+    one.__name__.lower(): one
+    for one in (
+        *(keras.optimizers.Adam, keras.optimizers.AdamW, keras.optimizers.Nadam, keras.optimizers.SGD),
+        *(keras.optimizers.RMSprop, keras.optimizers.Adagrad, keras.optimizers.Lion, keras.optimizers.Muon),
+        keras.optimizers.Lamb,
+    )
+}
 KINDS: dict[tuple[type, ...], tuple[str, ...]] = {  # of the values of a notebook's ``training`` dict
     (int,): ("epochs", "batch_size", "min_steps", "steps", "patience", "steps_per_execution"),
     (int, float): ("learning_rate", "clipnorm", "ema"),
@@ -278,7 +285,7 @@ def build_optimizer(
     averaged = {"use_ema": True, "ema_momentum": ema} if ema else {}
     config = {"learning_rate": rate, "clipnorm": clipnorm, **averaged, **(options or {})}
     try:
-        return keras.optimizers.get({"class_name": name, "config": config})
+        return OPTIMIZERS[name](**config)
     except (TypeError, ValueError) as error:
         raise ParameterError(f"Optimizer {name!r} does not take {options}: {error}") from None
 
