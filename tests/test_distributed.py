@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import json
 import os
@@ -18,9 +19,11 @@ import pytest
 from conftest import HIDDEN
 from training_example import ArraySamples
 
+from eolab.cli import commands
 from eolab.core import ranks
 from eolab.core.errors import ParameterError
 from eolab.data.store import ArraySpec, write_store
+from eolab.runs import team
 from eolab.training import distributed
 from eolab.training.batches import Batches
 from eolab.training.contrastive import Views
@@ -199,8 +202,13 @@ def test_a_process_is_alone_where_no_launcher_or_a_step_of_one_task_says_so() ->
 def test_several_processes_without_jax_or_on_another_backend_are_refused(monkeypatch) -> None:
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
     monkeypatch.setattr(distributed, "find_spec", lambda name: object())
-    with pytest.raises(ParameterError, match="KERAS_BACKEND is tensorflow: set KERAS_BACKEND=jax"):
-        distributed.check_backend(2)
+    for check in (distributed.check_backend, team.check):
+        with pytest.raises(ParameterError, match="its backend is tensorflow: set KERAS_BACKEND=jax"):
+            check(2)
+    for name, value in ranks.Place(0, 2).variables().items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ParameterError, match="start a sweep in one"):
+        commands._sweep(argparse.Namespace())
     monkeypatch.setattr(distributed, "find_spec", lambda name: None)
     with pytest.raises(ParameterError, match=r"`pip install 'eolab\[distributed\]'`"):
         distributed.check_backend(2)

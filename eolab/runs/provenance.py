@@ -24,6 +24,7 @@ PACKAGES = (
 VARIABLES = (
     *("EOLAB_", "KERAS_", "CUDA_VISIBLE_DEVICES", "TF_CPP_", "TF_ENABLE_", "TF_XLA_", "OMP_NUM_THREADS"),
     *("ONEDNN_", "DNNL_", "TF_DETERMINISTIC_OPS", "NVIDIA_TF32_OVERRIDE", "XLA_", "JAX_"),
+    "WORLD_SIZE",
 )
 STORE = "sample store"  # in place of a layout
 DESCRIBING = ("license", "provider", "citation", "doi", "url", "size", "sha256")  # change no result

@@ -26,7 +26,8 @@ from typing import Any
 
 from eolab.core import ranks
 from eolab.core.errors import ParameterError, RunError, system_error
-from eolab.runs import folders
+from eolab.runs import folders, warm
+from eolab.training import distributed
 
 PATIENCE_S = 300.0  # for all processes to begin
 LATE_S = 10.0  # for the cause of a failure that several processes report
@@ -127,7 +128,7 @@ class Team:
         while missing := sorted(set(range(1, self.place.count)) - set(self._links)):
             server.settimeout(max(0.1, end - time.monotonic()))
             try:
-                link = Link(server.accept()[0])
+                connection = server.accept()[0]
             except TimeoutError:
                 self.close(1)
                 raise RunError(
@@ -135,7 +136,10 @@ class Team:
                     f"{', '.join(map(str, missing))}. See whether they run and reach {self.place.host}:"
                     f"{self.place.port}."
                 ) from None
+            link = Link(connection)
+            connection.settimeout(LATE_S)
             hello = next(iter(link), {})
+            connection.settimeout(None)
             if (rank := hello.get("rank")) in missing:
                 self._links[rank], self._about[rank] = link, hello
                 threading.Thread(target=self._listen, args=(rank, link), daemon=True).start()
@@ -230,8 +234,10 @@ def follow(place: ranks.Place, say: Say = print) -> int:
     """Run along with the first process until it lets this one go; return the exit status.
 
     Raises:
+        ParameterError: If Keras does not run on JAX.
         RunError: If the first process does not answer.
     """
+    check(place.count)
     scratch = Path(tempfile.mkdtemp(prefix=f"eolab-process-{place.rank}-"))
     log = scratch / "process.log"
     link = _reach(place)
@@ -370,9 +376,7 @@ def gathered(processes: int, say: Say) -> Iterator["Team | None"]:
 
 def check(count: int) -> None:
     """Refuse several processes where Keras would not run on JAX."""
-    from eolab.training import distributed
-
-    distributed.check_backend(count)
+    distributed.check_backend(count, warm.backend(os.environ))
 
 
 @contextmanager

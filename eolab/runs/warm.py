@@ -114,13 +114,13 @@ def fork(command: list[str], environment: dict[str, str], notebook: Path) -> For
 def _possible(environment: Mapping[str, str], folder: Path) -> bool:
     if sys.platform != "linux" or environment.get("EOLAB_COLD_KERNELS"):
         return False
-    if _backend(environment) != "tensorflow":
+    if backend(environment) != "tensorflow":
         return False
     unsafe = (*DRIVERS, folder / "matplotlibrc")  # which is read at import
     return not any(os.path.exists(path) for path in unsafe)
 
 
-def _backend(environment: Mapping[str, str]) -> str:
+def backend(environment: Mapping[str, str]) -> str:
     """Return the backend that Keras would take: of its variable, else of its settings."""
     home = Path(environment.get("KERAS_HOME") or Path(environment.get("HOME") or "~").expanduser() / ".keras")
     try:

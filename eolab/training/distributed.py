@@ -8,7 +8,6 @@ Before and after it each process has the whole network to itself.
 Processes are told apart by their environment, see :mod:`eolab.core.ranks`; `eolab run` sets it for notebooks.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -63,21 +62,28 @@ def join() -> ranks.Place:
     return place
 
 
-def check_backend(count: int) -> None:
+def check_backend(count: int, backend: str = "") -> None:
     """Refuse several processes where Keras does not run on JAX.
+
+    Args:
+        count: Number of processes.
+        backend: Backend that Keras will have; the one that it has where empty.
 
     Raises:
         ParameterError: If it does not.
     """
-    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
     if find_spec("jax") is None:
         raise ParameterError(
             f"The package jax, which a training in {count} processes needs, is missing: install it with "
             "`pip install 'eolab[distributed]'`."
         )
+    if not backend:
+        import keras
+
+        backend = keras.backend.backend()
     if backend != "jax":
         raise ParameterError(
-            f"A training in {count} processes needs Keras on JAX, and KERAS_BACKEND is {backend}: set "
+            f"A training in {count} processes needs Keras on JAX, and its backend is {backend}: set "
             "KERAS_BACKEND=jax."
         )
 
