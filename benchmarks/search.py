@@ -62,7 +62,7 @@ def best(one, train, how, budget, epochs, seed):
         for epoch, loss in enumerate(losses, 1):
             trial.report(float(loss), epoch)
             used += 1
-            if trial.should_prune():
+            if prune and search.is_behind(trial):
                 state = optuna.trial.TrialState.PRUNED
                 break
         done = state == optuna.trial.TrialState.COMPLETE

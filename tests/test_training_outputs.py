@@ -104,7 +104,7 @@ def test_a_part_without_loss_is_no_part(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["adagrad", "nadam", "sgd", "rmsprop"])
+@pytest.mark.parametrize("name", ["adagrad", "nadam", "sgd", "rmsprop", "lamb"])
 @pytest.mark.usefixtures("eager")
 def test_every_optimizer_of_the_studies_learns(tmp_path, name):
     image = keras.Input((8, 8, 3), name="image")

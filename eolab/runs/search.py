@@ -209,6 +209,14 @@ def pruner(epochs: int) -> Any:
     return _optuna().pruners.SuccessiveHalvingPruner(min_resource=least, reduction_factor=REDUCTION)
 
 
+def is_behind(trial: Any) -> bool:
+    """Return whether a trial is to be given up; none is before :data:`REDUCTION` trials are done."""
+    from optuna.trial import TrialState
+
+    done = trial.study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+    return len(done) >= REDUCTION and bool(trial.should_prune())
+
+
 def _about(search: Search, job: Job) -> dict[str, str]:
     """Return what all trials of a search have in common, by what a person calls it."""
     space = {name: [one.kind, list(one.values)] for name, one in search.space.items()}
@@ -316,10 +324,10 @@ class _Trials:
         if outcome and values:
             best = (min if self.search.direction == "minimize" else max)(values.values())
             self.study.tell(trial, best)
-            self.say(f"{counter}{self.search.metric} {best:.4g} after {len(values)} epochs{self._so_far()}")
+            self.say(f"{counter}{self.search.metric} {best:.4g} after {_epochs(values)}{self._so_far()}")
         elif behind.is_set():
             self.study.tell(trial, state=TrialState.PRUNED)
-            self.say(f"{counter}{GIVEN_UP} after {len(values)} epochs{self._so_far()}")
+            self.say(f"{counter}{GIVEN_UP} after {_epochs(values)}{self._so_far()}")
         elif history.RunRecord(job.folder).status == "stopped":
             return  # by the user or with the cluster: the trial is taken up by the next search
         else:
@@ -337,13 +345,13 @@ class _Trials:
 
     def _watch(self, trial: Any, job: Job, ended: Event, behind: Event) -> None:
         """Report epochs to Optuna while a trial runs, and give it up where Optuna says so."""
-        reported = 0
+        reported = set[int]()  # a training that was interrupted may begin again before its last epoch
         while not ended.wait(_LOOK_EVERY_S):
-            values = [*self._values(job, quiet=True).items()]
-            for epoch, value in values[reported:]:
+            new = {e: v for e, v in self._values(job, quiet=True).items() if e not in reported}
+            for epoch, value in new.items():
                 trial.report(value, epoch)
-            reported, new = len(values), len(values) > reported
-            if new and self.how.prune and trial.should_prune():
+            reported |= new.keys()
+            if new and self.how.prune and is_behind(trial):
                 behind.set()
                 self.workers.stop(job.folder)
                 return
@@ -372,3 +380,7 @@ class _Trials:
             except (KeyError, TypeError, ValueError):  # a line that is being written
                 continue
         return {epoch: value for epoch, value in found.items() if math.isfinite(value)}
+
+
+def _epochs(values: Mapping[int, float]) -> str:
+    return f"{len(values)} epoch{'s' * (len(values) != 1)}"
