@@ -125,6 +125,7 @@ def check_figures(study: str, out: Path, notebooks: Sequence[str], least: int) -
         assert pixels.std() > 0.02, figure["file"]
         assert "Simulated data" in figure["caption"]
         assert len(figure["caption"]) > 30
+        assert "{" not in figure["caption"], "a value that was not there yet, or a format"
 
 
 def check_skipped(study: str, out: Path, notebooks: Sequence[str]) -> None:

@@ -470,6 +470,8 @@ def test_values_are_asked_for_in_captions_alone(path):
         if cell["cell_type"] == "markdown":
             text = re.sub(r"`[^`]*`", "", display.without_captions("".join(cell["source"])))
             assert not re.findall(r"\{[a-z_]\w*\}", text), text
+            whole = re.sub(r"`[^`]*`", "", "".join(cell["source"]))
+            assert not re.findall(r"\{[a-z_]\w*:", whole), f"a caption has values without a format: {whole}"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
