@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from eolab import __version__
-from eolab.cli import data, runs, tuning
+from eolab.cli import data, runs, serving, tuning
 from eolab.cli.parsing import Parser, command, one_process, parser_of, positive, say, study_of
 from eolab.core.errors import EolabError, RunError, show_sentences_alone, system_error
 from eolab.core.numbers import padded
@@ -150,6 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     mapped.add_argument("--polygons", action="store_true", help=text)
     text = "what computes: keras, auto for the fastest one installed, or another by name"
     mapped.add_argument("--engine", default="keras", help=text)
+    serving.add(commands)
     group = parser_of(commands, "runs", "list, compare, name and delete runs", runs.EXAMPLES)
     group.usual = "list"
     runs.add_commands(group.add_subparsers(title="actions", metavar="ACTION", required=True))

@@ -57,13 +57,32 @@ class TrainedRange:
         strict: bool = False,
         whole: bool = False,
     ) -> None:
-        """Compare images with the training samples; NaN does not count.
+        """Compare images with the training samples: refuse another unit, warn once of another landscape.
+
+        Arguments as of :meth:`judge`.
+
+        Raises:
+            DataError: If the values are in another unit.
+        """
+        text = self.judge(values, valid, strict, whole)
+        if text and not self._told:
+            self._told = True
+            warn(text)
+
+    def judge(
+        self,
+        values: np.ndarray,
+        valid: np.ndarray | None = None,
+        strict: bool = False,
+        whole: bool = False,
+    ) -> str:
+        """Compare images with the training samples and say what does not fit; NaN does not count.
 
         A channel does not fit if most of its values lie outside the range of training, if its median lies
         ten standard deviations from the mean of training, or if its values are hundreds of times as small.
-        That may be another landscape: it is a warning, once. A value five times as large as any in training,
-        or below -1 and minus three means where none was negative, is of another unit, or it fills gaps: a
-        warning from 1 % of them on, a refusal if they are most.
+        That may be another landscape, and is said. A value five times as large as any in training, or below
+        -1 and minus three means where none was negative, is of another unit, or it fills gaps: it is said
+        from 1 % of them on, and refused if they are most.
 
         Args:
             values: Images (..., C).
@@ -72,12 +91,15 @@ class TrainedRange:
             whole: Whether the values are from all over a scene, which is refused where all channels are
                 hundreds of times as small: no scene is that dark.
 
+        Returns:
+            A sentence; empty where all fits.
+
         Raises:
             DataError: If the values are in another unit.
         """
         pixels = self._some(values, valid)
         if not len(pixels):
-            return
+            return ""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # a channel without a value
             middle, top = np.nanmedian(pixels, axis=0), np.nanquantile(np.abs(pixels), 0.99, axis=0)
@@ -91,14 +113,12 @@ class TrainedRange:
         other = (high > low) & (other | (beyond.sum(0) > FILLED * known))
         far = other & (beyond.sum(0) > known / 2)
         if not other.any():
-            return
+            return ""
         wrong = far if far.any() else other
         text = self._sentence(wrong, middle, share) + self._unit(wrong, middle, pixels[beyond & wrong])
         if far.any() or (whole and small.all()) or (strict and other.mean() >= 0.25):
             raise DataError(text)
-        if not self._told:
-            self._told = True
-            warn(text)
+        return text
 
     def _some(self, values: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
         """Return some pixels (n, C)."""

@@ -35,6 +35,7 @@ from eolab.data.schemes import COLORS, ClassScheme
 from eolab.data.store import Store, open_store
 from eolab.prediction import mapping
 from eolab.prediction.ranges import TASK_FILE
+from eolab.prediction.serving import Form
 from eolab.prediction.sources import resolve
 
 WHOLE = ("image_classification", "multilabel_classification")  # tasks with labels of whole images
@@ -83,6 +84,11 @@ class Trained:
     def task(self) -> str:
         """Name of the task."""
         return self.described[0]
+
+    @property
+    def output(self) -> str:
+        """The output that is mapped, where its network has several."""
+        return "values" if self.task == "regression" else "mask"
 
     @property
     def channels(self) -> tasks.Channels:
@@ -148,15 +154,6 @@ class Trained:
         colors = facts.get("colors") or itertools.cycle(COLORS)
         return ClassScheme.numbered(str(facts.get("dataset")), zip(names, colors, strict=False))
 
-    def content(self) -> Any:
-        """Return what its maps hold: classes, probabilities of labels, or a value in its unit."""
-        if self.task == "multilabel_classification":
-            return mapping.probability_bands(self.scheme())
-        if self.task != "regression":
-            return self.scheme()
-        facts = self.samples.arrays_spec["label"].attrs
-        return mapping.ValueBand(str(facts.get("long_name", "value")), unit=str(facts.get("units") or "1"))
-
 
 def map_scene(
     run: str | Path,
@@ -201,11 +198,8 @@ def map_scene(
             f"{run} has learned {trained.task}: its network gives one label to each image of a sequence, and "
             "no map; give a run that has learned masks, values or labels of patches."
         )
-    room = f"eolab.studies.{trained.facts.get('study') or trained.record.record.get('study')}"
-    own = find_spec(room) and find_spec(f"{room}.products")
-    found = (import_module(f"{room}.products") if own else import_module(__name__)).scene_of(trained, wanted)
-    output = "values" if trained.task == "regression" else "mask"  # where there are several
-    predictor = prediction.load(trained.record.folder, engine=engine, output=output)
+    found = of_study(trained, "scene_of")(trained, wanted)
+    predictor = prediction.load(trained.record.folder, engine=engine, output=trained.output)
     channels = trained.described[2].get("image")
     return mapping.map_scene(
         predictor,
@@ -216,6 +210,13 @@ def map_scene(
         stac=stac,
         polygons=polygons,
     )
+
+
+def of_study(trained: Trained, name: str) -> Any:
+    """Return a function of the study that has made a network's samples, else this module's of that name."""
+    room = f"eolab.studies.{trained.facts.get('study') or trained.record.record.get('study')}"
+    own = find_spec(room) and find_spec(f"{room}.products")
+    return getattr(import_module(f"{room}.products") if own else None, name, None) or globals()[name]
 
 
 def said(path: Path) -> str:
@@ -252,6 +253,16 @@ def _tags(trained: Trained, scene: mapping.Scene) -> dict[str, str]:
         "scene": scene.name,
         "simulated": str(record.simulated).lower(),
     } | ({"channels": ", ".join(channels["image"].names)} if "image" in channels else {})
+
+
+def content_of(trained: Trained) -> Any:
+    """Return what a network predicts: classes, probabilities of labels, or a value in its unit."""
+    if trained.task == "multilabel_classification":
+        return mapping.probability_bands(trained.scheme())
+    if trained.task != "regression":
+        return trained.scheme()
+    facts = trained.samples.arrays_spec["label"].attrs
+    return mapping.ValueBand(str(facts.get("long_name", "value")), unit=str(facts.get("units") or "1"))
 
 
 def scene_entry(trained: Trained, wanted: Wanted) -> DataEntry:
@@ -406,5 +417,28 @@ def scene_of_bands(
     depends = {"scene": str(entry.path), "time": time, "channels": list(chosen.names), "pixels": entry.pixels}
     fields: dict[str, Any] = {"times": time, "prepare": prepare, "depends": depends}
     if "content" not in more:
-        fields["content"] = trained.content()
+        fields["content"] = content_of(trained)
     return mapping.Scene(entry.name, grid, read, **fields | more)
+
+
+def form_of(trained: Trained) -> Form:
+    """Return how images are given to a network that reads the bands of its samples as they are.
+
+    Raises:
+        ParameterError: If two of its inputs have bands of one name.
+    """
+    inputs = trained.described[2]
+    wanted = [tuple(dict.fromkeys(one.sources or one.names)) for one in inputs.values()]
+    bands = tuple(itertools.chain(*wanted)) if inputs else tuple(trained.facts["coords"]["band"])
+    if len({*bands}) < len(bands):
+        raise ParameterError(
+            f"The network of {trained.record.folder.name} reads {' and '.join(inputs)}, which have bands of "
+            "one name: it cannot be served."
+        )
+    chosen = {name: replace(one, stored=bands) for name, one in inputs.items()}
+
+    def prepare(given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        image = given["image"] if "valid" in given else np.nan_to_num(given["image"])
+        return {**given, "image": image} | {name: one.assemble(image) for name, one in chosen.items()}
+
+    return Form(bands, prepare, of_study(trained, "content_of")(trained))

@@ -40,15 +40,15 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from eolab.tasks.channels import Channels, read, select
+from eolab.tasks.channels import Channels, described, read, select
 from eolab.tasks.task import Task, get, names
 
 if TYPE_CHECKING:
     from eolab.tasks.engine import Networks, build, check, fit, learning_rates
-    from eolab.tasks.fitted import Fitted, described, load, predict
+    from eolab.tasks.fitted import Fitted, load, predict
 
 _HOMES = {
-    "fitted": ("Fitted", "described", "load", "predict"),
+    "fitted": ("Fitted", "load", "predict"),
     "engine": ("Networks", "build", "check", "fit", "learning_rates"),
 }
 

@@ -1,8 +1,10 @@
 """Channels that a model reads of stored images: chosen by name, and saved with it."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -10,7 +12,7 @@ import pandas as pd
 
 from eolab.core.errors import DataError, ParameterError, check_all, check_known
 from eolab.data.store import Store, with_day
-from eolab.prediction.ranges import TrainedRange
+from eolab.prediction.ranges import TASK_FILE, TrainedRange
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,20 @@ class Channels:
                 f"{store.path} has the channels {', '.join(found)}; the model was fitted on a store with "
                 f"{', '.join(self.stored)}: give a store of these."
             )
+
+
+def described(folder: str | Path) -> tuple[str, str, dict[str, Channels]]:
+    """Return task, architecture and channels by input of a network that :func:`eolab.tasks.fit` saved.
+
+    Raises:
+        DataError: If the folder has no such network.
+    """
+    file = Path(folder) / TASK_FILE
+    if not file.is_file():
+        raise DataError(f"{file}: expected the description of a fitted network, found no file: fit it first.")
+    facts = json.loads(file.read_text())
+    channels = {name: Channels.from_dict(one) for name, one in facts["channels"].items()}
+    return facts["task"], facts["model"], channels
 
 
 def select(

@@ -21,7 +21,7 @@ from eolab.evaluation import postprocess
 from eolab.prediction import probabilities
 from eolab.prediction.engines import on_batch
 from eolab.prediction.ranges import TASK_FILE, check_inputs
-from eolab.tasks.channels import Channels
+from eolab.tasks.channels import Channels, described
 from eolab.tasks.task import AVERAGED, Task, get
 from eolab.training.batches import SequenceSamples
 from eolab.training.setup import computed
@@ -140,20 +140,6 @@ def save(fitted: Fitted, folder: str | Path) -> None:
         "channels": {name: asdict(read) for name, read in fitted.channels.items()},
     }
     write_atomically(folder / TASK_FILE, json.dumps(facts, indent=1).encode())
-
-
-def described(folder: str | Path) -> tuple[str, str, dict[str, Channels]]:
-    """Return task, architecture and channels by input of a network that :func:`eolab.tasks.fit` saved.
-
-    Raises:
-        DataError: If the folder has no such network.
-    """
-    file = Path(folder) / TASK_FILE
-    if not file.is_file():
-        raise DataError(f"{file}: expected the description of a fitted network, found no file: fit it first.")
-    facts = json.loads(file.read_text())
-    channels = {name: Channels.from_dict(one) for name, one in facts["channels"].items()}
-    return facts["task"], facts["model"], channels
 
 
 def load(folder: str | Path) -> Fitted:

@@ -48,6 +48,10 @@ MOST_PIXELS = 4096 * 4096
 """Pixels of the largest image that is read whole: patches and series of places have far fewer."""
 
 
+class TooLargeError(DataError):
+    """A file declares more than is read."""
+
+
 class Raster(NamedTuple):
     """The pixels of a file and what it states of them.
 
@@ -189,14 +193,14 @@ def check_size(name: str | Path, shape: Sequence[int], most: int = MOST_PIXELS) 
         most: Most pixels.
 
     Raises:
-        DataError: If there are more.
+        TooLargeError: If there are more.
     """
     size = 1
     for length in shape:
         size *= int(length)
     if size > most:
         declared = " × ".join(f"{length:,}" for length in shape)
-        raise DataError(
+        raise TooLargeError(
             f"{name} declares {declared} pixels, expected {most:,} at most: it is damaged or another file; "
             "leave it out."
         )
@@ -243,10 +247,10 @@ def band_order(name: str | Path, descriptions: Sequence[str | None], bands: Sequ
     in_order = all(match and int(match[2]) == place for place, match in enumerate(counted, 1))
     natural = list(range(1, len(bands) + 1))
     if len(texts) == len(bands) and (
-        in_order or (len(set(texts)) == 1 and _band(texts[0], bands) not in bands)
+        in_order or (len(set(texts)) == 1 and band_of(texts[0], bands) not in bands)
     ):
         return natural
-    found = [_band(text, bands) for text in texts]
+    found = [band_of(text, bands) for text in texts]
     if sorted(found) == sorted(bands):
         return [found.index(band) + 1 for band in bands]
     lacking = ", ".join(band for band in bands if band not in found) or "none"
@@ -257,7 +261,7 @@ def band_order(name: str | Path, descriptions: Sequence[str | None], bands: Sequ
     )
 
 
-def _band(text: str, bands: Sequence[str]) -> str:
+def band_of(text: str, bands: Sequence[str]) -> str:
     """Return which of some bands a description names; the description itself where it names none."""
     word = re.split(r"[\s:;,(\[]", text, maxsplit=1)[0].lower()
     word = {"elevation": "dem"}.get(word, word)

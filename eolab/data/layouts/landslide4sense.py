@@ -22,9 +22,8 @@ import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
-import h5py
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -46,6 +45,7 @@ from eolab.data.layouts.common import (
     report,
 )
 from eolab.data.layouts.geotiff import band_order, check_size
+from eolab.data.layouts.hdf5 import read_array
 from eolab.data.schemes import IGNORE
 
 BANDS = (*(name for name in L1C_BANDS if name != "B8A"), "slope", "dem")
@@ -267,7 +267,7 @@ def read_image(path: str | Path, normalise: Normalise = "none") -> np.ndarray:
         ParameterError: If ``normalise`` is unknown.
     """
     check_known(normalise, get_args(Normalise), f"normalise is {normalise!r}")
-    image = read_array(path, Path(path), IMAGE_KEY)
+    image = read_array(path, Path(path), IMAGE_KEY, MOST_VALUES)
     if image.shape != (SIZE, SIZE, len(BANDS)):
         raise DataError(
             f"{path} holds an image of shape {image.shape}, expected {(SIZE, SIZE, len(BANDS))}: {AGAIN}."
@@ -287,7 +287,7 @@ def read_mask(path: str | Path) -> np.ndarray:
     Raises:
         DataError: If the file is damaged, has another key, shape or number type, or other values.
     """
-    mask = read_array(path, Path(path), MASK_KEY)
+    mask = read_array(path, Path(path), MASK_KEY, MOST_VALUES)
     if mask.shape != (SIZE, SIZE):
         raise DataError(f"{path} holds a mask of shape {mask.shape}, expected {(SIZE, SIZE)}: {AGAIN}.")
     if mask.dtype.kind not in "uib":
@@ -297,31 +297,6 @@ def read_mask(path: str | Path) -> np.ndarray:
         found = ", ".join(str(value) for value in other[:3])
         raise DataError(f"{path} holds the value {found} in its mask, expected 0 and 1 alone: {AGAIN}.")
     return mask.astype(np.uint8, copy=False)
-
-
-def read_array(name: str | Path, source: Path | IO[bytes], key: str) -> np.ndarray:
-    """Read one data set of an HDF5 file.
-
-    Args:
-        name: What the file is called in an error.
-        source: The file, or its content.
-        key: Name of the data set.
-
-    Raises:
-        DataError: If the file cannot be read, declares a larger array than any patch, or has no such data set
-            of its own: one that points to other files is not followed, since files may come from strangers.
-    """
-    if isinstance(source, Path) and not source.exists():
-        raise DataError(f"{name} does not exist: {AGAIN}.")
-    errors = (OSError, RuntimeError, ValueError, KeyError)
-    with reading(name, "HDF5", AGAIN, errors), h5py.File(source, "r") as file:
-        found = file.get(key) if isinstance(file.get(key, getlink=True), h5py.HardLink) else None
-        if isinstance(found, h5py.Dataset) and not (found.external or found.is_virtual):
-            for shape in (found.shape, found.chunks or ()):  # a chunk is unpacked whole
-                check_size(name, (*shape, max(1, found.dtype.itemsize // 8)), MOST_VALUES)
-            return np.asarray(found[()])
-        keys = ", ".join(sorted(file)) or "none"
-    raise DataError(f"{name} has no data set {key!r} of its own, it has: {keys}; {AGAIN}.")
 
 
 def published(image: np.ndarray) -> np.ndarray:
@@ -442,7 +417,7 @@ def open_patch(source: Source, name: str = "") -> Patch:
     else:
         content, name = bytes(source), name or "The file"
     if content.startswith(_HDF5):
-        image = read_array(name, io.BytesIO(content), IMAGE_KEY)
+        image = read_array(name, io.BytesIO(content), IMAGE_KEY, MOST_VALUES)
         if image.ndim != 3 or image.shape[-1] != len(BANDS) or 0 in image.shape:
             raise DataError(
                 f"{name} holds an image of shape {image.shape}, expected (y, x, {len(BANDS)}) with the bands "

@@ -1,6 +1,7 @@
 """The file of a map: a Cloud-Optimised GeoTIFF with overviews."""
 
 import contextlib
+import io
 import math
 import zlib
 from collections.abc import Iterable
@@ -14,12 +15,14 @@ import tifffile
 from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
+from rasterio.io import MemoryFile
 
 from eolab.core.errors import DataError
 from eolab.core.files import replacing, write_atomically
 from eolab.prediction.mapping.bands import Bands
 from eolab.prediction.mapping.windows import Window
 
+SMALL_TILE = 256  # of a file without overviews
 MAX_TILE = 512  # side of the file's tiles, pixels; the smallest overview is one
 SIDE_CARS = ("{name}.aux.xml", "{stem}.qml")
 EXTRA_SAMPLES, UNSPECIFIED = 338, 0  # TIFF's tag of what further bands are, and that they are nothing special
@@ -80,8 +83,27 @@ def write(
         ) from None
 
 
+def content(grid: GeoBox, bands: Bands, pixels: np.ndarray, tags: dict[str, str]) -> bytes:
+    """Return the file of a small map, with colours and without overviews.
+
+    Args:
+        grid: Its grid.
+        bands: What its bands hold.
+        pixels: Pixels (band, height, width).
+        tags: Further tags of the file.
+    """
+    with MemoryFile(ext=".tif") as memory:
+        _write_plain(memory.name, grid, bands, [(Window(0, 0, *grid.shape), pixels)], SMALL_TILE, tags)
+        if bands.colors:
+            with rasterio.open(memory.name, "r+") as file:
+                file.write_colormap(1, bands.colors)
+        written = io.BytesIO(memory.read())
+    _without_alpha(written)
+    return written.getvalue()
+
+
 def _write_plain(
-    path: Path,
+    path: str | Path,
     grid: GeoBox,
     bands: Bands,
     blocks: Iterable[tuple[Window, np.ndarray]],
@@ -131,7 +153,7 @@ def _add_overviews(path: Path, bands: Bands) -> None:
             file.write_colormap(1, bands.colors)
 
 
-def _without_alpha(path: Path) -> None:
+def _without_alpha(path: Path | io.BytesIO) -> None:
     """Undo that GDAL calls the second of two bands alpha where the first one has colours.
 
     Viewers would show what is less certain as more transparent. The number is changed in its place, which

@@ -1,5 +1,6 @@
 """Maps of the degree to which the forest of a scene needs clearing."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from eolab import tasks
 from eolab.data.layouts.series import of_day
 from eolab.prediction import mapping
+from eolab.prediction.serving import Form
 from eolab.studies.clearing.samples import (
     PADDINGS,
     Images,
@@ -48,6 +50,22 @@ def scene_reader(
     return read
 
 
+def content_of(trained: Trained) -> Any:
+    """Return what a network of the study predicts: degrees, two classes of degree, or stands."""
+    found: Any = {"regression": BAND, "segmentation": scheme(NEED)}.get(trained.task)
+    return found or scheme(trained.samples.metadata["coords"]["class"])
+
+
+def form_of(trained: Trained) -> Form:
+    """Return how images are given to a network of the study, as its samples are where there is no value."""
+    chosen, fill = trained.channels, PADDINGS[trained.option("padding", "masked")]
+
+    def prepare(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {"image": chosen.assemble(np.nan_to_num(inputs["image"], nan=fill))}
+
+    return Form(chosen.stored, prepare, content_of(trained), fill=np.nan)
+
+
 def scene_of(trained: Trained, wanted: Wanted) -> mapping.Scene:
     """Open a scene for a network of the study: of degrees, of two classes of degree, or of stands.
 
@@ -65,12 +83,11 @@ def scene_of(trained: Trained, wanted: Wanted) -> mapping.Scene:
     grid = images.ground.odc.geobox
     check_pixels(trained, grid, wanted.place)
     padding = trained.option("padding", "masked")
-    content: Any = {"regression": BAND, "segmentation": scheme(NEED)}.get(trained.task)
     return mapping.Scene(
         entry.name,
         grid,
         scene_reader(images, number, chosen, padding),
-        content or scheme(trained.samples.metadata["coords"]["class"]),
+        content_of(trained),
         "" if time.startswith(UNDATED) else time,
         fill=PADDINGS[padding],
         depends={"scene": str(entry.path), "time": time, "channels": list(chosen.names)},

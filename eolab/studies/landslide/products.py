@@ -32,6 +32,7 @@ from eolab.data.layouts.common import reading
 from eolab.data.layouts.series import of_day
 from eolab.data.schemes import ClassScheme
 from eolab.prediction import mapping
+from eolab.prediction.serving import Form
 from eolab.studies.landslide import channels
 from eolab.studies.landslide.samples import CLASSES, stored_images
 from eolab.studies.landslide.source import Source
@@ -205,16 +206,8 @@ def filled(images: np.ndarray) -> np.ndarray:
     return np.where(known | ~known.any(axis=(1, 2, 3), keepdims=True), images, mean).astype(np.float32)
 
 
-def scene_of(trained: Trained, wanted: Wanted) -> mapping.Scene:
-    """Open a scene for a network of the study.
-
-    Patches have the size of those that it has learned from, since local colours and edges depend on it, and
-    are blended. A network of published patches reads a product of Level-1C and heights, one of patches of
-    one's own a scene with their bands.
-
-    Raises:
-        ParameterError: If a network of published patches is given no heights.
-    """
+def form_of(trained: Trained) -> Form:
+    """Return how images are given to a network of the study: by the bands of its patches alone."""
     chosen, normalise = trained.described[2]["image"], trained.option("normalise", "none")
     bands = channels.bands_of(chosen.stored)
     if bands == reader.BANDS:
@@ -227,9 +220,25 @@ def scene_of(trained: Trained, wanted: Wanted) -> mapping.Scene:
         image = filled(inputs["image"])
         return {"image": chosen.assemble(stored_images(image, normalise, source))}
 
-    options: dict[str, Any] = {"prepare": prepare, "margin": 0, "overlap": OVERLAP}
-    if bands != reader.BANDS:
-        return scene_of_bands(trained, wanted, replace(chosen, stored=bands), content=content, **options)
+    return Form(bands, prepare, content, margin=0, overlap=OVERLAP, fill=np.nan)
+
+
+def scene_of(trained: Trained, wanted: Wanted) -> mapping.Scene:
+    """Open a scene for a network of the study.
+
+    Patches have the size of those that it has learned from, since local colours and edges depend on it, and
+    are blended. A network of published patches reads a product of Level-1C and heights, one of patches of
+    one's own a scene with their bands.
+
+    Raises:
+        ParameterError: If a network of published patches is given no heights.
+    """
+    chosen, form = trained.described[2]["image"], form_of(trained)
+    options: dict[str, Any] = {"prepare": form.prepare, "margin": form.margin, "overlap": form.overlap}
+    if form.bands != reader.BANDS:
+        return scene_of_bands(
+            trained, wanted, replace(chosen, stored=form.bands), content=form.content, **options
+        )
     if not wanted.dem:
         raise ParameterError("Networks of study landslide read heights: give --dem FILE, a GeoTIFF.")
     scene = open_scene(wanted.place, wanted.dem, wanted.date)
@@ -244,9 +253,9 @@ def scene_of(trained: Trained, wanted: Wanted) -> mapping.Scene:
         Path(wanted.place).name,
         scene.grid,
         scene.measured,
-        content,
+        form.content,
         time,
-        fill=np.nan,
+        fill=form.fill,
         depends=depends,
         **options,
     )
