@@ -12,8 +12,7 @@ import rasterio
 from odc.geo.geobox import GeoBox
 from rasterio.io import MemoryFile
 
-from eolab.core.errors import DataError
-from eolab.data.layouts.common import reading
+from eolab.core.errors import DataError, errors_in_one_sentence
 from eolab.data.layouts.geotiff import band_of, check_size
 from eolab.data.layouts.hdf5 import read_arrays
 
@@ -57,12 +56,13 @@ def read(content: bytes, most: int) -> Upload:
         TooLargeError: If it declares a larger array.
         DataError: If it is damaged, or holds no numbers.
     """
-    if content.startswith(TIFF):
-        return _tiff(content, most)
-    if content.startswith(HDF5):
-        return _hdf5(content, most)
-    if content.startswith(NPY):
-        return Upload({"image": _numbers("the array", _npy(content, most))})
+    kinds = ((TIFF, "GeoTIFF", _tiff), (HDF5, "HDF5", _hdf5), (NPY, "npy", _npy))
+    for begins, kind, reader in kinds:
+        if content.startswith(begins):
+            with errors_in_one_sentence(
+                f"{WHAT} cannot be read as {kind}", AGAIN
+            ):  # of any kind: it is damaged
+                return reader(content, most)
     raise UnknownKindError(
         "What was sent is no GeoTIFF, HDF5 or npy file: send one of these as the body, such as with "
         "curl --data-binary @FILE."
@@ -71,7 +71,6 @@ def read(content: bytes, most: int) -> Upload:
 
 def _tiff(content: bytes, most: int) -> Upload:
     with (
-        reading(WHAT, "GeoTIFF", AGAIN),
         rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"),
         MemoryFile(content, ext=".tif") as memory,
         memory.open(driver="GTiff") as file,
@@ -98,16 +97,13 @@ def _hdf5(content: bytes, most: int) -> Upload:
     return Upload({"image": arrays.pop(key), **arrays}, found[key][1])
 
 
-def _npy(content: bytes, most: int) -> np.ndarray:
-    """Return the array of a file whose header says that it has one of numbers, of the size that follows."""
-    errors = (ValueError, KeyError, TypeError, EOFError, SyntaxError, OverflowError, RecursionError)
-    with reading(WHAT, "npy", AGAIN, errors):
-        file = io.BytesIO(content)
-        shape, _, dtype = HEADERS[np.lib.format.read_magic(file)](file)
-        if dtype.hasobject:
-            raise DataError("What was sent holds Python objects, which are not read: send numbers.")
-        check_size(WHAT, shape, most)
-        return np.asarray(np.load(io.BytesIO(content), allow_pickle=False))
+def _npy(content: bytes, most: int) -> Upload:
+    file = io.BytesIO(content)
+    shape, _, dtype = HEADERS[np.lib.format.read_magic(file)](file)
+    if dtype.hasobject:
+        raise DataError(f"{WHAT} holds Python objects, which are not read: send numbers.")
+    check_size(WHAT, shape, most)
+    return Upload({"image": _numbers("the array", np.load(io.BytesIO(content), allow_pickle=False))})
 
 
 def _numbers(what: str, values: np.ndarray) -> np.ndarray:

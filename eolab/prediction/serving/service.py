@@ -107,7 +107,7 @@ class Service:
         except (LateError, TimeoutError):
             raise RefusedError(
                 504,
-                f"The answer took more than {self.limits.seconds:g} s: send a smaller image, or again later.",
+                f"No answer within {self.limits.seconds:g} s: send a smaller image, or again later.",
             ) from None
         finally:
             if work is None:
