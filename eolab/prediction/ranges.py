@@ -102,7 +102,9 @@ class TrainedRange:
             return ""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # a channel without a value
-            middle, top = np.nanmedian(pixels, axis=0), np.nanquantile(np.abs(pixels), 0.99, axis=0)
+            gaps = np.isnan(pixels).any()
+            median, quantile = (np.nanmedian, np.nanquantile) if gaps else (np.median, np.quantile)
+            middle, top = median(pixels, axis=0), quantile(np.abs(pixels), 0.99, axis=0)
         low, high, mean, std = map(np.asarray, (self.low, self.high, self.mean, self.std))
         most = np.maximum(np.abs(low), np.abs(high))
         known = np.maximum((~np.isnan(pixels)).sum(0), 1)

@@ -46,7 +46,7 @@ def read_arrays(
         Array and names of bands by name of the data set.
 
     Raises:
-        DataError: As :func:`read_array`.
+        DataError: See :func:`read_array`.
     """
     if isinstance(source, Path) and not source.exists():
         raise DataError(f"{name} does not exist: {AGAIN}.")

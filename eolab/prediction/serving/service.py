@@ -35,9 +35,9 @@ class Limits:
     """What the service takes.
 
     Attributes:
-        megabytes: Of a request, and of its image once it is unpacked, as float32.
-        seconds: Of sending a request, and then of answering it.
-        requests: At once, of which one batch is computed and the others wait.
+        megabytes: Size of a request, and of its image once it is unpacked, as float32.
+        seconds: Time to send a request, and then to answer it.
+        requests: Requests at once, of which one batch is computed and the others wait.
         batch: Samples that are computed at once.
     """
 

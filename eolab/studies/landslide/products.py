@@ -215,10 +215,12 @@ def form_of(trained: Trained) -> Form:
     else:
         source = Source(bands, units=(1.0,) * len(bands))
         content = trained.scheme() if "class_scheme" in trained.facts else SCHEME
+    alone = {*(chosen.sources or chosen.names)} <= {*bands}
+    read = replace(chosen, stored=bands) if alone else chosen
 
     def prepare(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         image = filled(inputs["image"])
-        return {"image": chosen.assemble(stored_images(image, normalise, source))}
+        return {"image": read.assemble(stored_images(image, normalise, source, alone))}
 
     return Form(bands, prepare, content, margin=0, overlap=OVERLAP, fill=np.nan)
 
