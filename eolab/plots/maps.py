@@ -14,7 +14,7 @@ from eolab.core.errors import DataError, check_known
 from eolab.data.schemes import IGNORE, ClassScheme
 from eolab.evaluation.change import CASES, case_table
 from eolab.plots.geometry import as_map, quantity, show, thin
-from eolab.plots.style import OKABE_ITO, axes_of, finish, panels, roomy, short, styled
+from eolab.plots.style import LEGENDS, OKABE_ITO, axes_of, finish, panels, roomy, short, styled
 
 TRUE_COLOUR = ("B04", "B03", "B02")
 NODATA_COLOR = "#c9c9c9"
@@ -219,7 +219,7 @@ def compare_maps(maps: Sequence[tuple[str, Any]], scheme: ClassScheme, columns: 
     roomy(figure)
     handles = legend_handles(np.concatenate(seen), scheme)
     longest = max(len(str(handle.get_label())) for handle in handles)
-    fitting = int(figure.get_figwidth() / (0.45 + 0.085 * longest))  # inches of a mark and of a letter
+    fitting = int(figure.get_figwidth() / (0.45 + 0.07 * longest))  # inches of a mark and of a letter
     columns = max(1, min(len(handles), 6, fitting))
     further = max(0, -(-len(handles) // columns) - 2)
     figure.set_figheight(figure.get_figheight() + 0.21 * further)  # so that no panel shrinks
@@ -268,7 +268,7 @@ def split_map(table: pd.DataFrame, column: str = "split", ax: Axes | None = None
         at = ((rows["x"] - left) / 1000, (rows["y"] - bottom) / 1000)
         ax.scatter(*at, s=3, color=color, linewidths=0, label=f"{split} ({len(rows):,})")
     ax.set(xlabel="East (km)", ylabel="North (km)", aspect="equal", title=title or column)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=1, markerscale=3)
+    ax.legend(**LEGENDS["stacked"], markerscale=3)
     return ax
 
 
