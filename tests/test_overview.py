@@ -9,7 +9,7 @@ import pytest
 
 from eolab import cli, runs
 from eolab.core.errors import RunError
-from eolab.runs import chain, execute, folders, history, overview, reports, study, sweep, timing
+from eolab.runs import chain, execute, folders, history, overview, points, reports, study, sweep, timing
 
 
 def make(count: int = 3) -> Path:
@@ -140,7 +140,7 @@ def test_only_runs_that_none_stands_on_are_deleted(project: Path, capsys: pytest
 
 def test_runs_to_come_take_what_those_like_them_took(project: Path) -> None:
     mini, options = study.load("mini"), chain.Options(project / "runs", "smoke")
-    jobs, _ = sweep._jobs(mini, mini.sweep("factors"), options)
+    jobs, _ = points.jobs_of(mini, mini.sweep("factors"), options)
     assert [job.label for job in jobs] == [f"factor={n}.0 mode={m}" for n in (1, 2) for m in "ab"]
     assert str(timing.Left(jobs)) == "", "nothing is known"
 
