@@ -45,6 +45,7 @@ SECONDS = {  # of the longest files, measured on two cores: what the workers sta
     "test_study_scenes": 85,
     "test_jupyterlab": 60,
     "test_runs": 25,
+    "test_distributed": 45,
     "test_clusters": 20,
     "test_study_crops": 20,
     "test_voila": 10,
