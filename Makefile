@@ -50,7 +50,7 @@ filter:
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "eolab needs Python 3.11, 3.12 or 3.13; none was found. Install one, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
-	@echo "Installing into $(VENV), once: 1.3 GB to download, 4.5 GB on disk, some minutes"
+	@echo "Installing into $(VENV), once: 1.4 GB to download, 4.8 GB on disk, some minutes"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraints constraints.txt --editable '.[dask,distributed,fast,mlflow,ray,serve,stac,test,tune,zarr]'
