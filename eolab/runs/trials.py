@@ -112,9 +112,12 @@ def write(found: Found, study: Study, options: Options, sampler: str) -> None:
         "note": _note(search, table),
         "importances": _importances(found),
     }
-    folders.write_text(place / TRIALS, table.to_csv(index=False))
+    said = table.assign(
+        **{name: table[name].map(history.words) for name, one in search.space.items() if one.kind == "choice"}
+    )
+    folders.write_text(place / TRIALS, said.to_csv(index=False))
     folders.write_json(place / FACTS, facts)
-    shown, title, note = table.drop(columns="seconds"), str(facts["title"]), str(facts["note"])
+    shown, title, note = said.drop(columns="seconds"), str(facts["title"]), str(facts["note"])
     folders.write_text(place / "table.csv", shown.to_csv(index=False))
     folders.write_text(place / "table.md", f"# {title}\n\n{lines.markdown(shown)}\n\n{note}\n")
     pages = {name: f"{found.study}/{search.notebook}/{name}/{folders.REPORT}" for name in table["run"]}
