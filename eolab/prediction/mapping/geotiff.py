@@ -93,10 +93,8 @@ def content(grid: GeoBox, bands: Bands, pixels: np.ndarray, tags: dict[str, str]
         tags: Further tags of the file.
     """
     with MemoryFile(ext=".tif") as memory:
-        _write_plain(memory.name, grid, bands, [(Window(0, 0, *grid.shape), pixels)], SMALL_TILE, tags)
-        if bands.colors:
-            with rasterio.open(memory.name, "r+") as file:
-                file.write_colormap(1, bands.colors)
+        whole = [(Window(0, 0, *grid.shape), pixels)]
+        _write_plain(memory.name, grid, bands, whole, SMALL_TILE, tags, colored=True)
         written = io.BytesIO(memory.read())
     _without_alpha(written)
     return written.getvalue()
@@ -109,8 +107,9 @@ def _write_plain(
     blocks: Iterable[tuple[Window, np.ndarray]],
     tile: int,
     tags: dict[str, str],
+    colored: bool = False,
 ) -> list[tuple[Window, int]]:
-    """Write all but overviews and colours; return the checksum of each block."""
+    """Write all but overviews, colours only where there will be none; return the checksum of each block."""
     profile = {
         "driver": "GTiff",
         "dtype": bands.dtype,
@@ -135,6 +134,8 @@ def _write_plain(
         for number, (unit, more) in enumerate(zip(bands.units, bands.tags, strict=True), start=1):
             file.update_tags(number, units=unit, **more)
         file.update_tags(**tags)
+        if colored and bands.colors:
+            file.write_colormap(1, bands.colors)
         for window, pixels in blocks:
             file.write(pixels, window=rasterio_window(window))
             checks.append((window, zlib.crc32(pixels.tobytes())))

@@ -134,7 +134,6 @@ class Model:
         if all(side in (None, found) for side, found in zip(self.shape, size, strict=True)):
             values = predict(inputs)
         elif self.dense and len(size) == len("HWC") and len(arrays["image"]) == 1 and seen is not None:
-            del inputs
             values = self._by_patches(arrays["image"][0], seen[0], predict)[None]
         else:
             raise DataError(

@@ -4,17 +4,22 @@ How large an array is stands in its file's header, and is looked at before memor
 """
 
 import io
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import rasterio
 from odc.geo.geobox import GeoBox
+from rasterio.enums import MaskFlags
 from rasterio.io import MemoryFile
 
 from eolab.core.errors import DataError, errors_in_one_sentence
 from eolab.data.layouts.geotiff import band_of, check_size
 from eolab.data.layouts.hdf5 import read_arrays
+
+# What NumPy says of headers as Python 2 wrote them; for the process: catch_warnings is not safe in threads.
+warnings.filterwarnings("ignore", message="Reading `.npy` or `.npz` file required")
 
 WHAT, AGAIN = "What was sent", "send a whole file"
 NPY, HDF5, TIFF = b"\x93NUMPY", b"\x89HDF\r\n\x1a\n", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -81,9 +86,11 @@ def _tiff(content: bytes, most: int) -> Upload:
             raise DataError(f"What was sent holds {file.dtypes[0]}, expected whole or real numbers.")
         values = _numbers("the image", file.read())
         for number, band in enumerate(values):
-            band[file.read_masks(number + 1) == 0] = np.nan
-            band *= np.float32(file.scales[number])
-            band += np.float32(file.offsets[number])
+            if MaskFlags.all_valid not in file.mask_flag_enums[number]:
+                band[file.read_masks(number + 1) == 0] = np.nan
+            if (scale := (file.scales[number], file.offsets[number])) != (1, 0):
+                band *= np.float32(scale[0])
+                band += np.float32(scale[1])
         texts = [text or "" for text in file.descriptions]
         placed = file.crs is not None
         grid = GeoBox(file.shape, file.transform, file.crs) if placed else None

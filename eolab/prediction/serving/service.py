@@ -143,7 +143,6 @@ class Service:
     def _work(self, content: bytes, stated: tuple[str, ...], kind: str, deadline: float) -> Response:
         """Return the answer to a whole request; in a thread."""
         upload = reading.read(content, self.most_bytes // VALUE_BYTES)
-        del content
 
         def predict(inputs: Inputs) -> Any:
             return self.predict(inputs, deadline)
