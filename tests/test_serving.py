@@ -619,12 +619,16 @@ def asked_slowly(address: tuple[str, int], part: bytes) -> float:
 
 
 @pytest.mark.slow
-def test_the_server_answers_without_tensorflow_and_closes_slow_connections(run, expected):
+def test_the_server_answers_without_tensorflow_and_closes_slow_connections(run, expected, tmp_path):
     prediction.load(run, engine="onnx")  # makes the export
     command = [sys.executable, "-c", "from eolab.prediction.serving import server\n"
                "server.HEADER_SECONDS = 1\nfrom eolab import cli\nimport sys\nsys.exit(cli.main())",
                "serve", str(run), "--port", "0", "--timeout", "2"]  # fmt: skip
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("CI", "ORT_DISABLE_TELEMETRY")
+    }
+    environment["HOME"] = str(tmp_path)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         try:
             first = process.stdout.readline()
             assert "with engine 'onnx'" in first
@@ -645,3 +649,4 @@ def test_the_server_answers_without_tensorflow_and_closes_slow_connections(run, 
         assert process.wait(20) == 0
     assert rest.splitlines()[-1] == "Stopped."
     assert "POST /predict 408" in rest
+    assert not list(tmp_path.rglob("*onnxruntime*"))  # regression: it kept usage data there, and sent them

@@ -277,6 +277,7 @@ def needed(module: str, engine: str) -> Any:
     """
     if module == "openvino":
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # sends usage data
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime sends usage data too, since 1.29
     try:
         return importlib.import_module(module)
     except ImportError:
