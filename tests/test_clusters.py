@@ -8,19 +8,21 @@ import threading
 import time
 from pathlib import Path
 
-import dask
 import miniature
 import pandas as pd
 import psutil
 import pytest
 import warm
 import yaml
-from distributed import LocalCluster
 
 from eolab.core.errors import ParameterError
 from eolab.runs import clusters, execute, folders, study, sweep
 from eolab.runs.clusters import on_dask, on_ray
 from eolab.runs.points import jobs_of
+
+dask = pytest.importorskip("dask", reason="needs eolab[dask]")
+distributed = pytest.importorskip("distributed", reason="needs eolab[dask]")
+pytest.importorskip("ray", reason="needs eolab[ray]")
 
 TILES = {
     "notebook": "02_use",
@@ -129,7 +131,7 @@ def test_a_scheduler_of_ones_own_runs_a_sweep_whose_failures_stop_only_what_need
     said: list[str] = []
     options = sweep.Options(mini / "runs")
     inside = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "protocol": "tcp"}
-    with LocalCluster(**inside, dashboard_address=None) as cluster:
+    with distributed.LocalCluster(**inside, dashboard_address=None) as cluster:
         on = f"dask={cluster.scheduler_address}"
         assert not sweep.run(study.load("mini"), "tiles", options, say=said.append, on=on)
     heads = [line for line in said if line.endswith((": started", ": ended"))]

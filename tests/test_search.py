@@ -22,6 +22,7 @@ from eolab.runs.chain import Options
 from eolab.runs.execute import Job
 from eolab.runs.search import How
 
+pytest.importorskip("optuna", reason="needs eolab[tune]")
 SEARCH = {
     "notebook": "02_use",
     "trials": 12,
