@@ -124,7 +124,7 @@ def test_the_best_trial_becomes_a_profile_that_a_run_takes(
     assert best["val_loss"] == pytest.approx(expected)
     assert set(table.attrs["importances"]) == {"factor", "mode"}
     assert sum(table.attrs["importances"].values()) == pytest.approx(1)
-    chosen = trials.with_found(study.load("mini"), mini / "runs")
+    chosen = trials.with_found(study.load("mini"), mini / "runs", "scale")
     values = chosen.values("02_use", "scale")
     assert (values["factor"], values["mode"]) == (pytest.approx(best["factor"]), best["mode"])
     assert (values["bands"], values["seed"]) == (["B04"], 7)
@@ -175,7 +175,7 @@ def test_a_killed_search_goes_on_and_takes_up_the_trial_that_was_interrupted(
     again = [values for values in training.begun[begun:] if "factor" in values]
     assert again[0] == interrupted
     assert len(again) == 12 - 3
-    assert "3 of 12 trials are done, the search goes on" in said
+    assert "3 trials of 12 are done, the search goes on" in said
     table = found(mini)
     assert len(table) == 12
     assert table["run"].nunique() == 12
@@ -228,6 +228,85 @@ def test_without_optuna_one_sentence_says_how_to_get_it(mini: Path, monkeypatch:
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ParameterError, match=r"pip install 'eolab\[tune\]'"):
         tune(mini)
+
+
+def test_a_search_of_a_killed_process_goes_on_from_a_journal_that_was_cut_off(
+    mini: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = Training(monkeypatch)
+    assert tune(mini, How(trials=3, prune=False))
+    journal = mini / "runs/mini/searches/scale" / trials.JOURNAL
+    journal.with_name(f"{journal.name}.lock").symlink_to("/nowhere")  # what a kill while writing leaves
+    journal.write_bytes(journal.read_bytes()[:-20])
+    begun = len(training.begun)
+    assert tune(mini, How(trials=4, prune=False))
+    assert len(training.begun) - begun == 2 + 1, "01_make, the trial whose end was cut off, and another one"
+    assert set(found(mini)["status"]) == {"done"}
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join([*lines[:4], lines[4][:9], *lines[5:]]))
+    with pytest.raises(RunError, match=r"journal\.log is damaged .*put back a copy"):
+        tune(mini)
+
+
+def test_best_parameters_that_do_not_fit_stop_only_what_asks_for_them(
+    mini: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen, runs = study.load("mini"), mini / "runs"
+    with pytest.raises(ParameterError, match="found nothing in .* yet: run `eolab tune mini scale` first"):
+        trials.with_found(chosen, runs, "scale")
+    best = runs / "mini/searches/scale" / trials.BEST
+    for text, said in (("{", "no YAML"), ("", "is empty"), ("02_use: {factr: 1}", "did you mean 'factor'")):
+        folders.write_text(best, text)
+        assert trials.with_found(chosen, runs, "smoke") == chosen
+        assert trials.with_found(chosen, runs, None) == chosen
+        with pytest.raises(ParameterError, match=said):
+            trials.with_found(chosen, runs, "scale")
+
+
+def test_a_trial_whose_metric_is_never_a_number_says_so(mini: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Training(monkeypatch)
+    monkeypatch.setattr(search._Trials, "_values", lambda *_, **__: {})
+    said: list[str] = []
+    with pytest.raises(RunError, match="The first 3 trials failed"):
+        tune(mini, said=said)
+    assert sum("history.csv has no epoch whose val_loss is a number" in line for line in said) == 3
+
+
+def test_trials_that_could_not_run_for_want_of_disk_are_taken_up(
+    mini: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = Training(monkeypatch)
+    step = Training.__call__
+    full = monkeypatch.context
+
+    def fails(training: Training, job: Job, *more: object) -> str:
+        return "" if "mode" in job.values else step(training, job, *more)  # type: ignore[arg-type]
+
+    with full() as disk:
+        disk.setattr(Training, "__call__", fails)
+        with pytest.raises(RunError, match="Trials cannot run, see above"):
+            tune(mini, How(trials=4, prune=False))
+    assert set(found(mini)["status"]) == {"stopped"}
+    assert tune(mini, How(trials=4, prune=False))
+    assert found(mini)["status"].tolist() == ["done"] * 4
+    assert len(training.begun) == 4 + 2
+
+
+def test_a_search_whose_values_are_all_alike_keeps_its_table(
+    mini: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Training(monkeypatch)
+    values = iter([0.35, 0.35000000000000003] * 20)
+    monkeypatch.setattr(search._Trials, "_values", lambda *_, quiet=False: {} if quiet else {1: next(values)})
+    write(mini, SEARCH | {"space": {"factor": {"choice": [0.2, 0.4]}}})
+    said: list[str] = []
+    assert tune(mini, How(trials=6), said)
+    assert len(found(mini)) == 6
+    assert found(mini).attrs["importances"] == {}
+    assert tune(mini, How(trials=4), said)
+    assert "6 trials of 4 are done, a larger --trials goes on" in said
+    with pytest.raises(ParameterError, match="keeps its finished trials: without --force it goes on"):
+        search.run(study.load("mini"), "scale", Options(mini / "runs", force=True))
 
 
 LEARN = [
@@ -284,6 +363,12 @@ def test_a_search_runs_notebooks_and_its_profile_runs_the_study(mini: Path) -> N
         ({"space": {"mode": {"choice": ["a", "c"]}}}, "mode"),
         ({"space": {"seed": {"int": [0, 1.5]}}}, "seed"),
         ({"space": {"bands": {"choice": [["B02"], ["B03"]]}}}, "stands in 'space' and in 'values'"),
+        ({"space": {"mode": {"choice": ["a"]}}}, "has one choice only: write it under 'values'"),
+        ({"space": {"epochs": {"int": [1, 3]}}}, "epochs"),
+        (
+            {"trials_only": {}, "space": {"seed": {"uniform": [0, 5]}}},
+            r"'seed' takes whole numbers only: write \{int: \[low, high\]\}",
+        ),
     ],
 )
 def test_mistakes_in_a_search_are_named(mini: Path, change: dict[str, object], said: str) -> None:
@@ -316,6 +401,6 @@ def test_parameters_of_all_kinds_are_drawn_within_their_ends(
     assert all(0.5 <= values["factor"] <= 0.6 for values in drawn)
     assert {values["seed"] for values in drawn} == {2, 3, 4}
     assert {tuple(values["bands"]) for values in drawn} == {("B02",), ("B02", "B03")}
-    values = trials.with_found(study.load("mini"), mini / "runs").values("02_use", "scale")
+    values = trials.with_found(study.load("mini"), mini / "runs", "scale").values("02_use", "scale")
     assert isinstance(values["seed"], int)
     assert isinstance(values["bands"], list)

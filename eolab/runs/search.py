@@ -36,9 +36,9 @@ from eolab.runs.execute import Job
 from eolab.runs.points import run_all
 from eolab.runs.spaces import Search
 from eolab.runs.study import Study
-from eolab.runs.trials import FOLDER, GIVEN_UP, LOST, QUIET, Found, counted, say_best, write
+from eolab.runs.trials import FOLDER, GIVEN_UP, LOST, QUIET, Found, counted, in_words, journal, say_best, write
 
-JOURNAL, HISTORY = "journal.log", "history.csv"
+HISTORY = "history.csv"
 SAMPLERS = ("tpe", "random")
 REDUCTION = 3  # of trials, a third goes on at each step of successive halving
 _SPACE = "space"
@@ -90,6 +90,8 @@ def run(
             the same search, or the notebook writes no such metric.
     """
     how, search = how or How(), study.search(name)
+    if options.force:
+        raise ParameterError("A search keeps its finished trials: without --force it goes on.")
     options = replace(options, profile=options.profile or search.profile)
     place = options.root / study.name / FOLDER / name
     trial_of, above = _jobs(study, search, options, place)
@@ -123,8 +125,7 @@ def _jobs(
 
     def trial_of(point: Mapping[str, Any]) -> Job:
         one = chain.job(study, notebook, options, runs, {**search.values, **search.trials_only, **point})
-        words = " ".join(f"{key.rpartition('.')[2]}={history.words(value)}" for key, value in point.items())
-        return replace(one, root=place, sweep=search.name, point=words)
+        return replace(one, root=place, sweep=search.name, point=in_words(point))
 
     return trial_of, above
 
@@ -158,9 +159,7 @@ def _study(search: Search, place: Path, how: How, job: Job) -> Any:
         ParameterError: If it was begun with another space or other fixed values.
     """
     optuna = _optuna()
-    from optuna.storages.journal import JournalFileBackend
-
-    storage = optuna.storages.JournalStorage(JournalFileBackend(str(place / JOURNAL)))
+    storage = journal(place)
     epochs = job.values.get("training.epochs") or job.notebook.defaults.get("training.epochs") or 1
     with warnings.catch_warnings(action=QUIET, category=optuna.exceptions.ExperimentalWarning):
         found = optuna.create_study(
@@ -254,6 +253,7 @@ class _Trials:
     say: Callable[[str], None]
     folders: dict[int, Path] = field(default_factory=dict)
     _took: list[float] = field(default_factory=list)
+    _unable: int = 0  # trials one after another that did not come so far that they could fail
 
     @property
     def wanted(self) -> int:
@@ -265,15 +265,17 @@ class _Trials:
 
         self._take_up()
         ended = [one for one in counted(self.study) if one.state.is_finished()]
-        if ended:
-            self.say(f"{len(ended)} of {self.wanted} trials are done, the search goes on")
         to_do = self.wanted - len(ended)
+        if ended:
+            more = "the search goes on" if to_do > 0 else "a larger --trials goes on"
+            self.say(f"{len(ended)} trials of {self.wanted} are done, {more}")
         going: set[Future[None]] = set()
         with ThreadPoolExecutor(max(1, self.workers.number)) as pool:
             try:
                 while to_do > 0 or going:
                     while to_do > 0 and len(going) < self.workers.number:
-                        going.add(pool.submit(self._trial, self.study.ask()))
+                        place = self.wanted - to_do + 1
+                        going.add(pool.submit(self._trial, self.study.ask(), place))
                         to_do -= 1
                     done, going = wait(going, return_when=FIRST_COMPLETED)
                     for one in done:
@@ -281,6 +283,8 @@ class _Trials:
                     states = [one.state for one in counted(self.study) if one.state.is_finished()]
                     if len(states) >= _MOST_FAILURES and set(states) == {TrialState.FAIL}:
                         raise RunError(f"The first {len(states)} trials failed: see above.")
+                    if self._unable >= _MOST_FAILURES:
+                        raise RunError("Trials cannot run, see above; the same command takes them up.")
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 self.workers.stop(None)
@@ -302,15 +306,15 @@ class _Trials:
         if len(trial.params) == len(self.search.space):
             self.study.enqueue_trial(trial.params)
 
-    def _trial(self, trial: Any) -> None:
-        """Run a trial and tell Optuna how it ended."""
+    def _trial(self, trial: Any, place: int) -> None:
+        """Run a trial, the first, second, … of this search, and tell Optuna how it ended."""
         from optuna.trial import TrialState
 
         with warnings.catch_warnings(action=QUIET):
             job = self.job_of(self.search.point(trial))
         self.folders[trial.number] = job.folder
         trial.set_user_attr("run", job.folder.name)
-        counter = f"trial {len(counted(self.study))}/{self.wanted} "
+        counter = f"{place}/{self.wanted} trial {trial.number}: "
         begun, ended, behind = time.monotonic(), Event(), Event()
         watching = Thread(target=self._watch, args=(trial, job, ended, behind), daemon=True)
         watching.start()
@@ -320,7 +324,8 @@ class _Trials:
             ended.set()
             watching.join()
         self._took.append(time.monotonic() - begun)
-        values = self._values(job)
+        values, status = self._values(job), history.RunRecord(job.folder).status
+        self._unable = 0 if outcome or status == "failed" or behind.is_set() else self._unable + 1
         if outcome and values:
             best = (min if self.search.direction == "minimize" else max)(values.values())
             self.study.tell(trial, best)
@@ -328,10 +333,12 @@ class _Trials:
         elif behind.is_set():
             self.study.tell(trial, state=TrialState.PRUNED)
             self.say(f"{counter}{GIVEN_UP} after {_epochs(values)}{self._so_far()}")
-        elif history.RunRecord(job.folder).status == "stopped":
-            return  # by the user or with the cluster: the trial is taken up by the next search
-        else:
+        elif outcome or status == "failed":
             self.study.tell(trial, state=TrialState.FAIL)
+            if outcome:
+                metric = self.search.metric
+                self.say(f"{counter}FAILED: {job.folder / HISTORY} has no epoch whose {metric} is a number")
+        # else it was stopped, its machine or disk gave out: the next search takes the trial up
 
     def _so_far(self) -> str:
         """Return the best trial so far and the time left."""

@@ -33,6 +33,7 @@ from eolab.core.yamls import mapping
 KINDS = ("uniform", "log_uniform", "int", "choice")
 DIRECTIONS = ("minimize", "maximize")
 VALIDATION = "val_"  # begins the columns of history.csv that may guide a choice
+COLUMNS = ("trial", "status", "epochs", "seconds", "run")  # of the table of trials, beside parameters
 _KEYS = ("title", "notebook", "metric", "direction", "trials", "profile", "values", "trials_only", "space")
 
 
@@ -130,6 +131,8 @@ def read(
         }
         if not space:
             raise ParameterError(f"{where} has no 'space': name parameters and what they may be.")
+        if taken_by := sorted(space.keys() & {*COLUMNS}):
+            raise ParameterError(f"{where}: {taken_by[0]!r} cannot be searched: tables call another value so.")
         for key, values in fixed.items():
             if both := sorted(space.keys() & values.keys()):
                 raise ParameterError(
@@ -161,6 +164,8 @@ def _facts(block: Mapping[str, Any], profiles: Mapping[str, Any], where: str) ->
 def _dimension(key: str, given: Any, check: Callable[..., dict[str, Any]], where: str) -> Dimension:
     """Return what a parameter may be, each value checked as a value of it."""
     block = mapping(given, f"{where}, {key!r}", KINDS)
+    if isinstance(only := block.get("choice"), list) and len(only) == 1:
+        raise ParameterError(f"{where}: {key!r} has one choice only: write it under 'values'.")
     if len(block) != 1 or not isinstance(values := next(iter(block.values())), list) or len(values) < 2:
         raise ParameterError(
             f"{where}: {key!r} must be one of {{uniform: [low, high]}}, {{log_uniform: [low, high]}}, "
@@ -177,4 +182,11 @@ def _dimension(key: str, given: Any, check: Callable[..., dict[str, Any]], where
         raise ParameterError(f"{where}: {key!r} needs two {what}, the smaller one first, found {values!r}.")
     if kind == "log_uniform" and numbers[0] <= 0:
         raise ParameterError(f"{where}: {key!r} is on a logarithmic scale, which begins above 0: {values!r}.")
+    if kind != "int":
+        try:
+            check(values={key: numbers[0] + (numbers[1] - numbers[0]) / 3**0.5})
+        except ParameterError:
+            raise ParameterError(
+                f"{where}: {key!r} takes whole numbers only: write {{int: [low, high]}}, found {given!r}."
+            ) from None
     return Dimension(kind, tuple(numbers) if kind != "int" else tuple(map(int, numbers)))

@@ -377,7 +377,10 @@ def profile(file: Path, notebooks: dict[str, Notebook]) -> Profile:
     Raises:
         ParameterError: If it cannot be read or does not fit the notebooks.
     """
-    return _profile(yamls.read(file), notebooks, str(file))
+    content = yamls.read(file)
+    if not content:
+        raise ParameterError(f"{file} is empty: expected notebooks with values of their parameters.")
+    return _profile(content, notebooks, str(file))
 
 
 def _with_grid(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 
 from eolab.core import workspace
-from eolab.core.errors import RunError
+from eolab.core.errors import ParameterError, RunError
+from eolab.core.numbers import short
 from eolab.runs import folders, history, lines, reports, study
 from eolab.runs.chain import Options
 from eolab.runs.spaces import Search
@@ -22,7 +23,7 @@ from eolab.runs.study import Study
 if TYPE_CHECKING:
     import pandas as pd
 
-FOLDER, TRIALS, FACTS, BEST = "searches", "trials.csv", "search.json", "best.yaml"
+FOLDER, JOURNAL, TRIALS, FACTS, BEST = "searches", "journal.log", "trials.csv", "search.json", "best.yaml"
 GIVEN_UP = "given up"  # what the table calls a trial that was pruned
 LOST = "lost"  # user attribute of a trial whose search was killed or stopped; another one takes it up
 QUIET: Literal["ignore"] = "ignore"
@@ -61,6 +62,39 @@ def counted(trials: Any) -> list[Any]:
     return [one for one in trials.get_trials(deepcopy=False) if not one.user_attrs.get(LOST)]
 
 
+def journal(place: Path) -> Any:
+    """Return Optuna's storage of the search in a folder, mended where a kill has cut it off.
+
+    Args:
+        place: The folder, which this process holds.
+
+    Raises:
+        RunError: If a line of it cannot be read.
+    """
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    file = place / JOURNAL
+    file.with_name(f"{file.name}.lock").unlink(missing_ok=True)  # of a killed one; Optuna would wait for it
+    content = file.read_bytes() if file.exists() else b""
+    if content and not content.endswith(b"\n"):
+        with file.open("r+b") as cut:
+            cut.truncate(content.rfind(b"\n") + 1)
+    try:
+        return JournalStorage(JournalFileBackend(str(file)))
+    except (ValueError, KeyError) as error:
+        raise RunError(
+            f"{file} is damaged ({error}): put back a copy, or delete it; a search that begins anew takes up "
+            "finished runs where it draws the same values."
+        ) from None
+
+
+def in_words(values: Mapping[str, Any]) -> str:
+    """Return the values of a trial as lines say them."""
+    said = {key: short(v) if isinstance(v, float) else history.words(v) for key, v in values.items()}
+    return " ".join(f"{key.rpartition('.')[2]}={value}" for key, value in said.items())
+
+
 def _table(found: Found) -> pd.DataFrame:
     """Return a row a trial, the best one first: number, status, value, epochs, parameters, seconds, run."""
     import pandas as pd
@@ -95,7 +129,10 @@ def _importances(found: Found) -> dict[str, float]:
         return {}
     with warnings.catch_warnings(action=QUIET):
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-        return dict(optuna.importance.get_param_importances(found.trials, evaluator=evaluator))
+        try:
+            return dict(optuna.importance.get_param_importances(found.trials, evaluator=evaluator))
+        except RuntimeError:  # values that are the same but for rounding
+            return {}
 
 
 def write(found: Found, study: Study, options: Options, sampler: str) -> None:
@@ -171,28 +208,32 @@ def say_best(found: Found, say: Callable[[str], None]) -> bool:
         say(f"No trial is done. Table: {found.page}")
         return False
     best = done.iloc[0]
-    values = " ".join(f"{name}={history.words(value)}" for name, value in _plain(search, best).items())
-    say(f"\nBest of {len(table)} trials: {search.metric} {best[search.metric]:.4g} with {values}")
+    say(f"\nBest of {len(table)} trials: {search.metric} {best[search.metric]:.4g} with {in_words(_plain(search, best))}")
     say(f"`eolab run {found.study} --profile {search.name}` runs the study with them. Table: {found.page}")
     return True
 
 
-def with_found(chosen: Study, root: Path) -> Study:
-    """Return a study with the best parameters of its searches as further profiles.
+def with_found(chosen: Study, root: Path, profile: str | None) -> Study:
+    """Return a study with the best parameters of a search as a further profile, where that is asked for.
 
     Args:
         chosen: The study.
         root: Folder of all runs.
+        profile: Name of the profile that is asked for; the study stays as it is where no search has it.
 
     Raises:
-        ParameterError: If a file of best parameters does not fit the notebooks as they are now.
+        ParameterError: If the search has found nothing yet, or its best parameters do not fit the notebooks
+            as they are now.
     """
-    found = {
-        name: study.profile(file, chosen.notebooks)
-        for name in chosen.searches
-        if (file := root / chosen.name / FOLDER / name / BEST).is_file()
-    }
-    return replace(chosen, profiles=chosen.profiles | found)
+    if profile is None or profile not in chosen.searches:
+        return chosen
+    file = root / chosen.name / FOLDER / profile / BEST
+    if not file.is_file():
+        raise ParameterError(
+            f"The search {profile!r} has found nothing in {root} yet: run `eolab tune {chosen.name} {profile}` "
+            "first."
+        )
+    return replace(chosen, profiles=chosen.profiles | {profile: study.profile(file, chosen.notebooks)})
 
 
 def search_table(name: str, search: str, root: Path | None = None) -> pd.DataFrame | None:
