@@ -252,7 +252,7 @@ def test_best_parameters_that_do_not_fit_stop_only_what_asks_for_them(
     mini: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen, runs = study.load("mini"), mini / "runs"
-    with pytest.raises(ParameterError, match="found nothing in .* yet: run `eolab tune mini scale` first"):
+    with pytest.raises(ParameterError, match=r"found nothing in .* yet: run `eolab tune mini scale` first"):
         trials.with_found(chosen, runs, "scale")
     best = runs / "mini/searches/scale" / trials.BEST
     for text, said in (("{", "no YAML"), ("", "is empty"), ("02_use: {factr: 1}", "did you mean 'factor'")):

@@ -36,7 +36,18 @@ from eolab.runs.execute import Job
 from eolab.runs.points import run_all
 from eolab.runs.spaces import Search
 from eolab.runs.study import Study
-from eolab.runs.trials import FOLDER, GIVEN_UP, LOST, QUIET, Found, counted, in_words, journal, say_best, write
+from eolab.runs.trials import (
+    FOLDER,
+    GIVEN_UP,
+    LOST,
+    QUIET,
+    Found,
+    counted,
+    in_words,
+    journal,
+    say_best,
+    write,
+)
 
 HISTORY = "history.csv"
 SAMPLERS = ("tpe", "random")

@@ -132,7 +132,8 @@ def read(
         if not space:
             raise ParameterError(f"{where} has no 'space': name parameters and what they may be.")
         if taken_by := sorted(space.keys() & {*COLUMNS}):
-            raise ParameterError(f"{where}: {taken_by[0]!r} cannot be searched: tables call another value so.")
+            reason = "the table of trials has another column of this name"
+            raise ParameterError(f"{where}: {taken_by[0]!r} cannot stand in 'space': {reason}.")
         for key, values in fixed.items():
             if both := sorted(space.keys() & values.keys()):
                 raise ParameterError(

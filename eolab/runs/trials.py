@@ -208,7 +208,9 @@ def say_best(found: Found, say: Callable[[str], None]) -> bool:
         say(f"No trial is done. Table: {found.page}")
         return False
     best = done.iloc[0]
-    say(f"\nBest of {len(table)} trials: {search.metric} {best[search.metric]:.4g} with {in_words(_plain(search, best))}")
+    say(
+        f"\nBest of {len(table)} trials: {search.metric} {best[search.metric]:.4g} with {values}"
+    )
     say(f"`eolab run {found.study} --profile {search.name}` runs the study with them. Table: {found.page}")
     return True
 
@@ -230,8 +232,8 @@ def with_found(chosen: Study, root: Path, profile: str | None) -> Study:
     file = root / chosen.name / FOLDER / profile / BEST
     if not file.is_file():
         raise ParameterError(
-            f"The search {profile!r} has found nothing in {root} yet: run `eolab tune {chosen.name} {profile}` "
-            "first."
+            f"The search {profile!r} has found nothing in {root} yet: run "
+            f"`eolab tune {chosen.name} {profile}` first."
         )
     return replace(chosen, profiles=chosen.profiles | {profile: study.profile(file, chosen.notebooks)})
 

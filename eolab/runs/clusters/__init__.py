@@ -34,7 +34,8 @@ def workers(on: str, jobs: int | None, force: bool, say: Say) -> AbstractContext
         ParameterError: If there is no such place, its package is missing, or nothing answers at the address.
     """
     kind, equals, address = on.partition("=")
-    check_known(kind, KINDS, f"--on {on}: there is no place {kind!r}")
+    if kind not in KINDS:
+        check_known(kind, EXAMPLES, f"--on {on}: there is no place {kind!r}")
     if equals and not address:
         raise ParameterError(f"--on {on} names no address: give one such as {EXAMPLES[kind]}.")
     if address and jobs:
