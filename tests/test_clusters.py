@@ -148,7 +148,7 @@ def test_a_scheduler_of_ones_own_runs_a_sweep_whose_failures_stop_only_what_need
 @pytest.mark.parametrize(
     ("on", "jobs", "said"),
     [
-        ("dsk", None, "--on dsk: there is no place 'dsk'.*'dask'"),
+        ("dsk", None, "--on dsk: there is no place 'dsk': did you mean 'dask'. Known: dask, ray."),
         ("dask=", None, "names no address"),
         ("dask=tcp://127.0.0.1:9", 2, "leave --jobs out"),
         ("dask=tcp://127.0.0.1:9", None, "No scheduler of dask answers at tcp://127.0.0.1:9"),

@@ -207,10 +207,8 @@ def say_best(found: Found, say: Callable[[str], None]) -> bool:
     if done.empty:
         say(f"No trial is done. Table: {found.page}")
         return False
-    best = done.iloc[0]
-    say(
-        f"\nBest of {len(table)} trials: {search.metric} {best[search.metric]:.4g} with {values}"
-    )
+    best, values = done.iloc[0], in_words(_plain(search, done.iloc[0]))
+    say(f"\nBest of {len(table)} trials: {search.metric} {best[search.metric]:.4g} with {values}")
     say(f"`eolab run {found.study} --profile {search.name}` runs the study with them. Table: {found.page}")
     return True
 
