@@ -172,7 +172,7 @@ def besieged(url: str, image: np.ndarray, content: bytes) -> None:
             if name.startswith("close"):
                 for one in opened:
                     one.close()
-                time.sleep(1)
+            time.sleep(1)  # all have arrived
             started, found = time.perf_counter(), client.post("/predict", content=content)
             taken = 1e3 * (time.perf_counter() - started)
             print(f"200 connections that {name}: then {found.status_code} in {taken:.0f} ms")
