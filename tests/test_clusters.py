@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from pathlib import Path
 
 import miniature
@@ -15,7 +16,7 @@ import pytest
 import warm
 import yaml
 
-from eolab.core.errors import ParameterError
+from eolab.core.errors import ParameterError, RunError
 from eolab.runs import clusters, execute, folders, study, sweep
 from eolab.runs.clusters import on_dask, on_ray
 from eolab.runs.points import jobs_of
@@ -161,6 +162,29 @@ def test_a_place_that_is_not_there_is_named(
 ) -> None:
     monkeypatch.setattr(clusters.shared, "PATIENCE_S", 0.2)
     with pytest.raises(ParameterError, match=said), clusters.workers(on, jobs, False, print):
+        pass
+
+
+def test_what_ends_ray_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", "/scratch/ray/session")
+
+    fake = types.SimpleNamespace(init=lambda *_, **__: None, shutdown=lambda: None, exceptions=ray.exceptions)
+    monkeypatch.setenv("RAY_TMPDIR", "/scratch")
+    with (
+        pytest.raises(RunError, match=r"Ray has ended.*LocalRayletDied.*/scratch/ray/session_latest/logs"),
+        on_ray._connected(fake, ""),
+    ):
+        raise ray.exceptions.LocalRayletDiedError
+    fake.init = full
+    with (
+        pytest.raises(
+            RunError, match=r"cannot start on this machine \(OSError: .*No space left .*RAY_TMPDIR"
+        ),
+        on_ray._connected(fake, ""),
+    ):
         pass
 
 

@@ -108,8 +108,13 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
         else:
             ray.init("local", **own)
     except (OSError, ValueError, RuntimeError, ray.exceptions.RaySystemError) as error:
+        if not address:
+            raise RunError(
+                f"Ray cannot start on this machine ({type(error).__name__}: {error}): its files stand in "
+                f"{_files()}; RAY_TMPDIR names another folder."
+            ) from None
         raise ParameterError(
-            f"No cluster of Ray answers at {address or 'this machine'} ({type(error).__name__}): start one "
+            f"No cluster of Ray answers at {address} ({type(error).__name__}): start one "
             "with `ray start --head`, its workers with `ray start --address ADDRESS`, or see whether the "
             "address is right; `auto` is the cluster that this machine belongs to."
         ) from None
@@ -118,8 +123,18 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
             for number, handler in handlers.items():
                 signal.signal(number, handler)  # Ray has put in its own
         yield
+    except ray.exceptions.RayError as error:
+        raise RunError(
+            f"Ray has ended, or a part of it ({type(error).__name__}): its logs stand in "
+            f"{_files() / 'session_latest/logs'}. The same command resumes."
+        ) from None
     finally:
         ray.shutdown()
+
+
+def _files() -> Path:
+    """Return where Ray keeps its files on this machine."""
+    return Path(os.environ.get("RAY_TMPDIR") or "/tmp") / "ray"
 
 
 def _knock(address: str) -> None:
