@@ -132,8 +132,8 @@ def hostile(image: np.ndarray, content: bytes) -> dict[str, list[bytes]]:
         "damaged GeoTIFF": [damaged(content, rng) for _ in range(1000)],
         "damaged HDF5": [damaged(small, rng) for _ in range(1000)],
         "damaged npy": [damaged(npy(image), rng) for _ in range(300)],
-        "GeoTIFF that declares 59 GB × 4": [bomb] * 50,
-        "HDF5 that declares 400 GB": [
+        "GeoTIFF that declares 237 GB": [bomb] * 50,
+        "HDF5 that declares 454 GB": [
             hdf5(shape=(90_000, 90_000, 14), dtype="f4", compression="gzip")
         ] * 50,
         "larger than the limit": [bytes(65_000_000)] * 20,
