@@ -366,8 +366,32 @@ def test_a_store_without_a_channel_that_is_asked_for_is_refused(entry, images, d
     )
     assert samples.names_or_all([], written) is None
     assert samples.names_or_all(["NBR"], written) == ["NBR"]
+    with pytest.warns(UserWarning, match="has no BNDVI, .*: these channels are left out"):
+        assert samples.names_or_all(["indices"], written) == ["NBR"]
     with pytest.raises(ParameterError, match="has no channel 'BNDVI'"):
-        samples.names_or_all(["indices"], written)
+        samples.names_or_all(["BNDVI"], written)
+    with pytest.raises(ParameterError, match="none of the channels true_colour"):
+        samples.names_or_all(["true_colour"], written)
+
+
+def test_channels_of_groups_that_images_do_not_have_are_left_out_by_name(tmp_path):
+    """Regression: docs/own_data.md said so, and a folder without B05 could not be used with any group."""
+    bands = ["B02", "B03", "B04", "B08"]
+    with rasterio.open(
+        tmp_path / "forest_20230514.tif", "w", driver="GTiff", width=20, height=20, count=4, dtype="uint16",
+        crs="EPSG:31468", transform=rasterio.transform.from_origin(4_470_000, 5_340_000, 10, 10),
+    ) as image:  # fmt: skip
+        image.write(np.full((4, 20, 20), 800, "uint16"))
+        image.descriptions = bands
+    block = {"uri": str(tmp_path), "layout": "rasters", "pixels": {"scale": 0.0001, "offset": 0}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"forest": block}))
+    forest = catalog.load(tmp_path / "mine.yaml")["forest"]
+    with pytest.warns(UserWarning, match="has no TCI_red, .*NBR, .*B05, .*TOA_B01"):
+        found = samples.open_images(forest, ["true_colour", "indices", "boa", "toa"])
+    assert found.channels == ("BNDVI", "EVI", "MSAVI2", "MTVI2", "SAVI", *bands)
+    assert found.top is None
+    with pytest.raises(ParameterError, match="The channel NBR needs B12, which images of"):
+        samples.open_images(forest, ["NBR", "B04"])
 
 
 def test_a_network_that_has_seen_areas_without_need_is_not_compared_as_one_without():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import own_example
+import pandas as pd
 import pytest
 from own_example import image, numbers
 
@@ -92,3 +93,11 @@ def test_data_that_the_study_cannot_use_say_what_to_write(tmp_path):
     )
     with pytest.raises(DataError, match="expected the codes that the entry names, 0, 1"):
         source.mask(index["mask"][0])
+
+
+def test_patches_that_all_have_landslides_leave_detection_out():
+    """Regression: where every patch had one, 06_tabular ended in an error and 08_results was left out."""
+    mixed, all_have = pd.DataFrame({"label": [0, 1, 255]}), pd.DataFrame({"label": [1, 1]})
+    assert landslide.techniques.are_mixed({"train": mixed, "test": mixed})
+    with pytest.warns(UserWarning, match="patches of train all have landslides, or none has"):
+        assert not landslide.techniques.are_mixed({"train": all_have, "test": mixed})

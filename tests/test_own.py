@@ -142,6 +142,36 @@ def test_images_with_masks_are_recognised(tmp_path, image, mask, patterns):
     assert "3 patches, 3 with a mask of their name." in said
 
 
+def test_255_in_masks_is_no_class_and_three_classes_are_refused_by_the_check(desk, capsys):
+    """Regression: 255 became a third class, `data check` found nothing, and every notebook refused it."""
+    for number in range(3):
+        own_example.image(desk / f"scars/img/a{number}.tif", own_example.numbers(4, 8, 8))
+        mask = np.full((8, 8), 3, "uint8")
+        mask[2:4], mask[0] = 7, 255
+        own_example.image(desk / f"scars/mask/a{number}.tif", mask)
+    assert cli.main(["data", "add", "scars"]) == 0
+    assert "Code 255 of masks is ground that is not known." in capsys.readouterr().out
+    assert [one["code"] for one in catalog.load()["scars"].classes] == [3, 7]
+    file = desk / "eolab_catalog.yaml"
+    file.write_text(file.read_text().replace("  classes:", "  classes:\n  - {code: 9, name: more}", 1))
+    assert cli.main(["data", "check", "scars"]) == 1
+    assert "names 3 classes, expected two" in capsys.readouterr().err
+
+
+def test_the_command_that_add_names_has_what_the_study_needs(desk, capsys):
+    """Regression: the scenes study was named without a split, the clearing study with the twin's labels."""
+    for name in ("heath", "quarry"):
+        for number in range(2):
+            own_example.image(desk / f"eu/{name}/{name}_{number}.tif", own_example.numbers(4, 8, 8))
+    assert cli.main(["data", "add", "eu"]) == 0
+    assert "eolab run scenes --set dataset=eu split=tile" in capsys.readouterr().out
+    plots = [("oak", (0, 0, 9, 9)), ("ash", (9, 0, 20, 9))]
+    own_example.polygons(own_example.series(desk / "wood") / "plots.gpkg", plots)
+    assert cli.main(["data", "add", "wood"]) == 0
+    expected = 'run clearing --only 01_explore --set dataset=wood stands=plots objects= points= "classes=[]"'
+    assert expected in capsys.readouterr().out
+
+
 def test_images_with_a_table_of_labels_are_recognised(tmp_path):
     for name in ("a7", "b8", "c9"):
         own_example.image(tmp_path / f"patches/{name}.tif", own_example.numbers(4, 8, 8))

@@ -110,7 +110,7 @@ def _check(options: argparse.Namespace) -> int:
 
 def _add(options: argparse.Namespace) -> int:
     from eolab.data import catalog, own
-    from eolab.studies.opening import studies_of
+    from eolab.studies.opening import first_run, studies_of
 
     file = own.own_file()
     said, name = own.add(options.folder, file, options.name, options.layout)
@@ -118,7 +118,7 @@ def _add(options: argparse.Namespace) -> int:
     entry = catalog.load(file)[name]
     status = _check_data(entry)
     for study in studies_of(entry) if not status else ():
-        print(f"Use it from {study}/01_explore on: eolab run {study} --set dataset={name}")
+        print(f"Use it from {study}/01_explore on: {first_run(entry, study)}")
     return status
 
 

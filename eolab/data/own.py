@@ -24,6 +24,7 @@ from eolab.core.errors import CatalogError, DataError, ParameterError
 from eolab.data import catalog, layouts, tracks
 from eolab.data.layouts import patches, raster_names, rasters, safe
 from eolab.data.layouts.common import attempt, below, is_clutter, lies_instead
+from eolab.data.schemes import IGNORE
 
 VECTORS = (".gpkg", ".shp", ".geojson", ".kml", ".fgb", ".gpx")
 MOST_CODES = 254
@@ -441,6 +442,9 @@ def _classes_of(masks: Sequence[Path], said: list[str]) -> dict[str, Any]:
     codes -= nothing
     if len(masks) == 1:  # a map: 0 is no class
         codes -= {0}
+    elif IGNORE in codes:
+        codes -= {IGNORE}
+        said.append(f"Code {IGNORE} of masks is ground that is not known.")
     said.append(f"Codes {', '.join(map(str, sorted(codes)))}: give the classes their names.")
     classes: list[dict[str, Any]] = [{"code": code, "name": f"class {code}"} for code in sorted(codes)]
     for one in classes:

@@ -38,6 +38,19 @@ def studies_of(entry: DataEntry) -> list[str]:
     return [name for name, fit in fits.items() if fit]
 
 
+def first_run(entry: DataEntry, study: str) -> str:
+    """Return the command that a study is begun with on a data set of one's own."""
+    settings, only = f"dataset={entry.name}", ""
+    if study == "scenes" and entry.layout == "rasters":
+        found = patches.index(entry.path, entry.images, entry.pixels, entry.labels)
+        settings += "" if (found["split"] != "").any() else " split=tile"
+    if study == "clearing":
+        stands = [name for name, one in entry.labels.items() if "column" in one and "{" not in one["file"]]
+        named = "" if "stands" in stands else f" stands={stands[0] if stands else ''}"
+        only, settings = " --only 01_explore", f'{settings}{named} objects= points= "classes=[]"'
+    return f"eolab run {study}{only} --set {settings}"
+
+
 def _names_classes(file: str) -> bool:
     """Return whether labels need no column: those of rasters and of waypoints."""
     return Path(file).suffix.lower() in (*own_labels.RASTERS, ".gpx")
@@ -56,6 +69,10 @@ def open_as_its_study(entry: DataEntry) -> None:
         tiles = reader.tiles(entry.path) if hasattr(reader, "tiles") else []
         for tile in tiles or [""]:
             open_series(entry, tile=tile)
+    elif patches.are_meant(entry.images) and "landslide" in studies_of(entry):
+        from eolab.studies.landslide import source as masks
+
+        masks.of_entry(entry)
     elif patches.are_meant(entry.images):
         patches.index(entry.path, entry.images, entry.pixels, entry.labels)
     elif entry.layout == "rasters":

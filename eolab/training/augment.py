@@ -44,24 +44,20 @@ Step = Callable[[Inputs, np.ndarray, np.random.Generator], Batch]
 
 
 def rotate(inputs: Inputs, label: np.ndarray, rng: np.random.Generator) -> Batch:
-    """Turn each patch by its own multiple of 90°, all four equally likely.
+    """Turn each patch by its own multiple of 90°, all equally likely; by 0° or 180° where H and W differ.
 
     Args:
-        inputs: Arrays (B, H, W, …) with H = W, and others that pass.
+        inputs: Arrays (B, H, W, …), and others that pass.
         label: Masks (B, H, W), or labels of whole patches (B,) or (B, K).
         rng: Random generator of the angles.
 
     Raises:
-        DataError: If the patches are not square, or an image has another size than the mask.
+        DataError: If an image has another size than the mask.
     """
     arrays = _dates_last(inputs, label).values()
-    for shape in {values.shape for values in arrays if _moves(values, label)} | {label.shape}:
-        if len(shape) >= 3 and shape[1] != shape[2]:
-            raise DataError(
-                f"{'Masks' if shape == label.shape else 'Images'} have shape {shape}: rotation by 90° needs "
-                "square patches (B, H, H); crop them or leave rotate out."
-            )
-    turns = rng.integers(0, 4, len(label))
+    shapes = {values.shape for values in arrays if _moves(values, label)} | {label.shape}
+    square = all(shape[1] == shape[2] for shape in shapes if len(shape) >= 3)
+    turns = rng.integers(0, 4, len(label)) if square else 2 * rng.integers(0, 2, len(label))
 
     def turn(values: np.ndarray) -> np.ndarray:
         return np.stack([np.rot90(one, quarters) for one, quarters in zip(values, turns, strict=True)])

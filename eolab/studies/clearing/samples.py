@@ -21,7 +21,7 @@ from eolab.data import indices
 from eolab.data.bands import L1C_BANDS, L2A_BANDS
 from eolab.data.catalog import DataEntry
 from eolab.data.ground import pixel_size_m
-from eolab.data.layouts import rasters
+from eolab.data.layouts import raster_files, rasters
 from eolab.data.layouts.raster_names import RGB
 from eolab.data.regions import Regions, centres_m, in_several, label_map, of_entry, on_grid
 from eolab.data.schemes import ClassScheme
@@ -88,12 +88,54 @@ def channel_names(groups: Sequence[str]) -> tuple[str, ...]:
 def names_or_all(groups: Sequence[str], store: Store) -> list[str] | None:
     """Return the channels of some groups, None for all of a store where there is no group.
 
+    Channels of a group that the store lacks are left out by name.
+
     Raises:
-        ParameterError: If a name is unknown, or the store lacks a channel.
+        ParameterError: If a name is unknown, the store lacks one that is named by itself, or has none.
     """
-    names = list(channel_names(groups)) if groups else None
-    check_all(names or [], store.channel_names("image"), f"{store.path} has no channel")
-    return names
+    if not groups:
+        return None
+    held = set(store.channel_names("image"))
+    check_all([one for one in groups if one not in GROUPS], held, f"{store.path} has no channel")
+    return list(_without([name for name in channel_names(groups) if name not in held], groups, store.path))
+
+
+def _without(lost: Sequence[str], groups: Sequence[str], where: Path) -> tuple[str, ...]:
+    """Return the channels of groups that are not lost, and say which are."""
+    kept = tuple(name for name in channel_names(groups) if name not in lost)
+    if not kept:
+        raise ParameterError(f"{where} has none of the channels {', '.join(groups)}: name those there are.")
+    if lost:
+        warn(f"{where} has no {', '.join(lost)}: these channels are left out.")
+    return kept
+
+
+def _lost(entry: DataEntry, groups: Sequence[str], levels: set[str], **options: Any) -> list[str]:
+    """Return the channels of groups whose bands no image has.
+
+    Raises:
+        ParameterError: If a channel that is named by itself is one of them.
+    """
+    if rasters.holds_products(raster_files.folder_of(entry.path, entry.images)):
+        return []  # those have all bands, or are rejected by name
+    names = channel_names(groups)
+    held: set[str] = set()
+    tops = "L1C" in levels and any(name.startswith(TOP) for name in names)
+    for level in ["L2A" if any(levels) else None, *["L1C"] * tops]:
+        found, before = entry.open(level=level, **options), TOP if level == "L1C" else ""
+        if "reflectance" in found:
+            held |= {f"{before}{band}" for band in found["reflectance"]["band"].values}
+        if "true_colour" in found and not before:
+            held |= {*TRUE_COLOUR}
+    needs = {name: indices.index(name).bands if name in INDICES else (name,) for name in names}
+    lost = {name: [band for band in needs[name] if band not in held] for name in names}
+    for name in names:
+        if lost[name] and name not in {one for group in groups for one in GROUPS.get(group, ())}:
+            raise ParameterError(
+                f"The channel {name} needs {', '.join(lost[name])}, which images of {entry.path} lack: "
+                f"they have {', '.join(sorted(held))}."
+            )
+    return [name for name in names if lost[name]]
 
 
 def open_images(entry: DataEntry, channels: Sequence[str], **options: Any) -> Images:
@@ -104,17 +146,20 @@ def open_images(entry: DataEntry, channels: Sequence[str], **options: Any) -> Im
         channels: Groups or names, see :func:`channel_names`.
         **options: Arguments of the reader: ``dates``, ``bounds``, ``tile``; empty ones are left out.
 
-    Warns where there is no scene classification: clouds are not known then.
+    Warns where there is no scene classification: clouds are not known then. Channels of a group whose bands
+    the images do not have are left out by name.
 
     Raises:
-        DataError: If the images of the two levels are of other times, or a channel's are not there.
+        DataError: If the images of the two levels are of other times.
+        ParameterError: If the images lack what a channel needs that is named by itself, or have none.
     """
-    names = channel_names(channels)
+    given: dict[str, Any] = {name: value for name, value in options.items() if value}
+    levels = set(rasters.index(entry.path, entry.images, entry.pixels)[0]["level"])
+    lost = _lost(entry, channels, levels, **given)
+    names = _without(lost, channels, entry.path)
     colour, above = bool({*names} & {*TRUE_COLOUR}), [name for name in names if name.startswith(TOP)]
     bands = [name for name in names if name in L2A_BANDS]
     bands = list(dict.fromkeys([*bands, *indices.bands_for(name for name in names if name in INDICES)]))
-    given: dict[str, Any] = {name: value for name, value in options.items() if value}
-    levels = set(rasters.index(entry.path, entry.images, entry.pixels)[0]["level"])
     level = "L2A" if any(levels) else None
     ground = entry.open(level=level, bands=bands or ["B04"], true_colour=colour, **given)
     if "scl" not in ground:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from eolab import evaluation
-from eolab.core.errors import DataError, ParameterError, check_known
+from eolab.core.errors import DataError, ParameterError, check_known, warn
 from eolab.evaluation import metrics, postprocess
 from eolab.studies.landslide.samples import CLASSES
 from eolab.tasks.task import AVERAGED
@@ -169,6 +169,17 @@ def patch_score(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
     if "patch" in outputs:
         return np.asarray(outputs["patch"], np.float32)
     return np.asarray(outputs["mask"]).max((1, 2)).astype(np.float32)
+
+
+def are_mixed(tables: Mapping[str, pd.DataFrame]) -> bool:
+    """Return whether each table of patches has some with landslides and some without; say where not."""
+    same = [part for part, table in tables.items() if not {0, 1} <= {*table["label"]}]
+    if same:
+        warn(
+            f"The patches of {', '.join(same)} all have landslides, or none has: which patches have one is "
+            "neither learned nor scored."
+        )
+    return not same
 
 
 def detect_patches(
