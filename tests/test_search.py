@@ -16,7 +16,7 @@ import pytest
 import warm
 import yaml
 
-from eolab.core.errors import ParameterError, RunError
+from eolab.core.errors import EolabWarning, ParameterError, RunError
 from eolab.runs import chain, execute, folders, search, study, trials
 from eolab.runs.chain import Options
 from eolab.runs.execute import Job
@@ -261,6 +261,24 @@ def test_best_parameters_that_do_not_fit_stop_only_what_asks_for_them(
         assert trials.with_found(chosen, runs, None) == chosen
         with pytest.raises(ParameterError, match=said):
             trials.with_found(chosen, runs, "scale")
+
+
+def test_a_table_of_trials_that_does_not_fit_is_left_out_with_a_warning(
+    mini: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Training(monkeypatch)
+    assert tune(mini, How(trials=3))
+    file, facts = (mini / "runs/mini/searches/scale" / name for name in (trials.TRIALS, trials.FACTS))
+    good = file.read_text(), facts.read_text()
+    words = pd.read_csv(file).astype({"factor": object}).assign(factor="abc").to_csv()
+    for table, about in (("", good[1]), ("a,b\n1,2\n", good[1]), (words, good[1]), (good[0], "{")):
+        file.write_text(table)
+        facts.write_text(about)
+        with pytest.warns(EolabWarning, match="search scale in .* is left out.*`eolab tune mini scale`"):
+            assert trials.search_table("mini", "scale", mini / "runs") is None
+    facts.unlink()
+    with pytest.warns(EolabWarning, match="it has no 'metric'"):
+        assert trials.search_table("mini", "scale", mini / "runs") is None
 
 
 def test_a_trial_whose_metric_is_never_a_number_says_so(mini: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 
 from eolab.core import workspace
-from eolab.core.errors import ParameterError, RunError
+from eolab.core.errors import ParameterError, RunError, warn
 from eolab.core.numbers import short
 from eolab.runs import folders, history, lines, reports, study
 from eolab.runs.chain import Options
@@ -248,7 +248,8 @@ def search_table(name: str, search: str, root: Path | None = None) -> pd.DataFra
         A row a trial: ``trial``, ``status`` (done, given up, failed, stopped), the metric (its best epoch;
         NaN where the trial is not done), ``epochs``, a column a parameter, ``seconds`` and ``run``. ``attrs``
         holds ``metric``, ``direction``, ``importances`` (parameter → share of the variance), ``space``
-        (parameter → kind), ``title``, ``note`` and ``simulated``. None if the search was not run.
+        (parameter → kind), ``title``, ``note`` and ``simulated``. None if the search
+        was not run, or, with a warning, if its table does not fit ``study.yaml`` as it is now.
 
     Raises:
         ParameterError: If there is no such study or search.
@@ -263,13 +264,16 @@ def search_table(name: str, search: str, root: Path | None = None) -> pd.DataFra
     try:
         table = pd.read_csv(place / TRIALS, float_precision="round_trip")
         facts = folders.read_json(place / FACTS)
-        for key, space in one.space.items():
-            table[key] = table[key].map(str) if space.kind == "choice" else table[key]
-    except (ValueError, KeyError) as error:
-        raise RunError(
-            f"{place / TRIALS} does not fit the search as it is now ({error}): run `eolab tune {name} "
-            f"{search}` again."
-        ) from None
+        for key in (facts["metric"], *one.space):
+            choices = key in one.space and one.space[key].kind == "choice"
+            table[key] = table[key].map(str) if choices else pd.to_numeric(table[key])
+    except (ValueError, KeyError, OSError, RunError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        warn(
+            f"The table of the search {search} in {place} is left out, as it cannot be read or is of another "
+            f"space ({reason}): `eolab tune {name} {search}` writes it anew, or says why not."
+        )
+        return None
     table.attrs = facts
     return table
 
