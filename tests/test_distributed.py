@@ -6,8 +6,10 @@ import argparse
 import importlib.util
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import keras
@@ -21,7 +23,7 @@ from training_example import ArraySamples
 
 from eolab.cli import commands
 from eolab.core import ranks
-from eolab.core.errors import ParameterError
+from eolab.core.errors import ParameterError, RunError
 from eolab.data.store import ArraySpec, write_store
 from eolab.runs import team
 from eolab.training import distributed
@@ -197,6 +199,32 @@ def test_a_process_is_alone_where_no_launcher_or_a_step_of_one_task_says_so() ->
     assert ranks.place({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1", "SLURM_NTASKS": "8"}).count == 1
     with pytest.raises(ParameterError, match="RANK is 4: expected 0 to 3"):
         ranks.place({"RANK": "4", "WORLD_SIZE": "4"})
+    with pytest.raises(ParameterError, match=r"MASTER_PORT is 99999: expected .* 1 to 65535"):
+        ranks.place({"RANK": "0", "WORLD_SIZE": "4", "MASTER_ADDR": "a", "MASTER_PORT": "99999"})
+
+
+def test_a_stranger_at_the_port_of_the_first_process_does_no_harm() -> None:
+    place = ranks.Place(0, 2, port=ranks.free_port())
+    said: list[str] = []
+
+    def come() -> None:
+        for words in (b"5\n", b"GET / HTTP/1.1\r\n\r\n", b'{"rank": 1, "host": "here", "log": "log"}\n'):
+            connection = socket.create_connection((place.host, place.port), timeout=5)
+            connection.sendall(words)
+            connections.append(connection)
+
+    connections: list[socket.socket] = []
+    with (
+        socket.create_server((place.host, place.port)),
+        pytest.raises(RunError, match="Cannot listen at port"),
+    ):
+        team.Team(place, said.append)
+    visitors = threading.Timer(0.3, come)
+    visitors.start()
+    team.Team(place, said.append).close(0)
+    assert said == ["2 processes train together: this one and 1 on here"]
+    for connection in connections:
+        connection.close()
 
 
 def test_several_processes_without_jax_or_on_another_backend_are_refused(monkeypatch) -> None:

@@ -323,8 +323,11 @@ def test_a_search_whose_values_are_all_alike_keeps_its_table(
     assert found(mini).attrs["importances"] == {}
     assert tune(mini, How(trials=4), said)
     assert "6 trials of 4 are done, a larger --trials goes on" in said
-    with pytest.raises(ParameterError, match="keeps its finished trials: without --force it goes on"):
+    with pytest.raises(ParameterError, match=r"leave --force out, or delete .*scale to begin"):
         search.run(study.load("mini"), "scale", Options(mini / "runs", force=True))
+    by_hand = Options(mini / "runs", settings={"02_use": {"factor": 0.2}})
+    with pytest.raises(ParameterError, match="--set factor: the search 'scale' chooses this parameter"):
+        search.run(study.load("mini"), "scale", by_hand)
 
 
 LEARN = [

@@ -96,6 +96,8 @@ def place(environment: Mapping[str, str] = os.environ) -> Place:
             "the name of the machine of the first one, see docs/distributed.md."
         )
     port = _number(PORT, environment) or USUAL_PORT
+    if port > 65535:
+        raise ParameterError(f"{PORT} is {port}: expected the number of a port, 1 to 65535.")
     return Place(rank, count, environment[HOST], port, local, max(1, beside))
 
 

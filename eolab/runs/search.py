@@ -101,10 +101,14 @@ def run(
             the same search, or the notebook writes no such metric.
     """
     how, search = how or How(), study.search(name)
-    if options.force:
-        raise ParameterError("A search keeps its finished trials: without --force it goes on.")
     options = replace(options, profile=options.profile or search.profile)
     place = options.root / study.name / FOLDER / name
+    if options.force:
+        raise ParameterError(
+            f"A search keeps its trials: leave --force out, or delete {place} to begin anew."
+        )
+    if chosen := sorted(search.space.keys() & options.settings.get(search.notebook, {}).keys()):
+        raise ParameterError(f"--set {chosen[0]}: the search {name!r} chooses this parameter; leave it out.")
     trial_of, above = _jobs(study, search, options, place)
     chain.check_data([trial_of({}), *above])
     with _alone(place), clusters.workers(how.on, how.jobs, False, say) as workers:

@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ class Link:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         with suppress(OSError, ValueError):
-            yield from map(json.loads, self._lines)
+            yield from takewhile(lambda one: isinstance(one, dict), map(json.loads, self._lines))
 
     def close(self) -> None:
         """End the connection."""
@@ -115,7 +116,7 @@ class Team:
             host = place.host if place.host in ranks.LOOPBACK else ""
             server = socket.create_server((host, place.port))
         except OSError as error:
-            reason = f"Cannot listen at port {place.port} ({error.strerror})"
+            reason = f"Cannot listen at port {place.port} ({os.strerror(error.errno or 0)})"
             raise RunError(f"{reason}: choose another {ranks.PORT}.") from None
         with server:
             self._gather(server)
