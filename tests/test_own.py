@@ -205,6 +205,11 @@ def test_image_series_of_places_with_a_table_of_floods_are_recognised(desk, caps
             file.rename(file.with_name(f"{file.stem[:2]} of {file.stem[-8:]} x.tif"))
     assert cli.main(["data", "add", "rivers", "--name", "odd"]) == 2
     assert "write `images: {files: …}` with {tile} for the place and {date}" in capsys.readouterr().err
+    (desk / "rivers/floods.csv").write_text("place,flooded\np0,ja\np1,nein\np2,ja\n")
+    with pytest.raises(
+        DataError, match=r"floods.csv has 'ja' and 'nein' in the column flooded: write yes or no"
+    ):
+        own.recognise(desk / "rivers")  # regression: the images of all places became one series
 
 
 def test_what_cannot_be_seen_is_assumed_and_said(tmp_path):

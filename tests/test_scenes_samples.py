@@ -423,7 +423,7 @@ def test_classes_of_few_training_patches_do_not_count(tmp_path):
     assert scenes.samples.counted_classes(written, 5).tolist() == [True, True, False]
     assert scenes.samples.counted_classes(written, 6).tolist() == [True, False, False]
     assert scenes.samples.counted_classes(written, 0).all()
-    with pytest.raises(ParameterError, match="lower min_count"):
+    with pytest.raises(ParameterError, match=r"lower reporting\.min_count"):
         scenes.samples.counted_classes(written, 26)
 
 
@@ -442,3 +442,12 @@ def test_the_notebook_allows_every_network_of_labels():
     choices = set(declared["model"].choices)
     assert choices <= set(models.names("images", "labels"))
     assert len(choices) == 28  # a network of one's own is added there
+
+
+def test_few_test_patches_are_shared_by_the_three_kinds_of_examples():
+    """Regression: of four patches all were the best, and the empty figure of the worst ended the training."""
+    truth = np.eye(4, dtype=int)[:, :2]
+    for n_patches, sizes in ((12, [4, 4, 4]), (4, [1, 1, 1]), (1, [1, 1, 1])):
+        some = np.resize(truth, (n_patches, 2))
+        found = scenes.explore.example_predictions(some, some * 0.8 + 0.1, 0.5)
+        assert [len(found[kind]) for kind in ("best", "worst", "confusing")] == sizes

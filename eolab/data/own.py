@@ -252,12 +252,25 @@ def _places(root: Path, images: Sequence[Path], every: Sequence[Path]) -> Found 
 
 
 def _yes_or_no(file: Path, places: set[str]) -> str:
-    """Return the column of a table that says yes or no, beside one of places; "" where it has none."""
+    """Return the column of a table that says yes or no, beside one of places; "" where it has none.
+
+    Raises:
+        DataError: If there is none, but one of two other words, such as ja and nein.
+    """
+    table = pd.DataFrame()
     with contextlib.suppress(OSError, ValueError):
-        table: pd.DataFrame = pd.read_csv(file, dtype=str, sep=None, engine="python")
-        if any(len(places & set(table[name])) * 2 >= len(places) for name in table):
-            found = [name for name in table if {*table[name].str.lower()} <= YES_OR_NO]
-            return str(found[0]).strip().lower() if found else ""
+        table = pd.read_csv(file, dtype=str, sep=None, engine="python", keep_default_na=False)
+    if not any(len(places & set(table[name])) * 2 >= len(places) for name in table):
+        return ""
+    words = {str(name).strip().lower(): {*table[name].str.strip().str.lower()} for name in table}
+    if found := next((name for name, said in words.items() if said <= YES_OR_NO), ""):
+        return found
+    for name, said in words.items():
+        if len(said) == 2 and not said & {"train", "test", *map(str.lower, places)}:
+            one, other = sorted(said)
+            raise DataError(
+                f"{file} has {one!r} and {other!r} in the column {name}: write yes or no, or 1 or 0."
+            )
     return ""
 
 

@@ -260,12 +260,12 @@ def example_predictions(
         truth: True labels, 0 or 1 (N, K).
         probability: Predicted probability of each label (N, K).
         threshold: One threshold, or one a class (K,).
-        n_examples: Number of patches of each kind.
+        n_examples: Number of patches of each kind, a third of all at most.
 
     Returns:
-        Positions among the N patches by kind, each patch once. ``best`` and ``worst`` are ordered by the F1
-        of the patch's labels, then by cross entropy; ``confusing`` by the number of labels within 0.1 of
-        their threshold.
+        Positions among the N patches by kind, each patch once where there are three or more. ``best`` and
+        ``worst`` are ordered by the F1 of the patch's labels, then by cross entropy; ``confusing`` by the
+        number of labels within 0.1 of their threshold.
     """
     true, given = np.asarray(truth) == 1, np.asarray(probability, np.float64)
     limit = np.broadcast_to(threshold, given.shape)
@@ -283,8 +283,9 @@ def example_predictions(
     }
     found: dict[str, np.ndarray] = {}
     taken: list[int] = []
+    most = min(n_examples, max(1, len(true) // len(order)))
     for kind, rows in order.items():
-        free = [int(row) for row in rows if row not in taken][:n_examples]
+        free = [int(row) for row in rows if row not in taken][:most] or [int(rows[0])]
         found[kind], taken = np.array(free, int), [*taken, *free]
     return found
 

@@ -490,8 +490,8 @@ def counted_classes(store: Store, min_count: int) -> np.ndarray:
     patches = np.asarray(store.arrays["label"])[split_rows(store)["train"]].sum(axis=0)
     if not (patches >= min_count).any():
         raise ParameterError(
-            f"No class has {min_count} training patches, the most frequent one has {patches.max()}: lower "
-            "min_count."
+            f"No class has {min_count} training patches, the most frequent one has {patches.max()}: take "
+            "more patches, or lower reporting.min_count."
         )
     return patches >= min_count
 
