@@ -210,6 +210,8 @@ def test_image_series_of_places_with_a_table_of_floods_are_recognised(desk, caps
         DataError, match=r"floods.csv has 'ja' and 'nein' in the column flooded: write yes or no"
     ):
         own.recognise(desk / "rivers")  # regression: the images of all places became one series
+    (desk / "rivers/floods.csv").write_text("place,seen\np0,2020-03-01\np1,2020-04-02\np2,2020-04-02\n")
+    assert "floods.csv is left out" in " ".join(own.recognise(desk / "rivers").said)  # days are no such words
 
 
 def test_what_cannot_be_seen_is_assumed_and_said(tmp_path):

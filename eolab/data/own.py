@@ -266,7 +266,11 @@ def _yes_or_no(file: Path, places: set[str]) -> str:
     if found := next((name for name, said in words.items() if said <= YES_OR_NO), ""):
         return found
     for name, said in words.items():
-        if len(said) == 2 and not said & {"train", "test", *map(str.lower, places)}:
+        if (
+            len(said) == 2
+            and "".join(said).isalpha()
+            and not said & {"train", "test", *map(str.lower, places)}
+        ):
             one, other = sorted(said)
             raise DataError(
                 f"{file} has {one!r} and {other!r} in the column {name}: write yes or no, or 1 or 0."
