@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
 import time
 import types
 from pathlib import Path
+from unittest import mock
 
 import miniature
 import pandas as pd
@@ -161,8 +163,33 @@ def test_a_place_that_is_not_there_is_named(
     mini: Path, monkeypatch: pytest.MonkeyPatch, on: str, jobs: int | None, said: str
 ) -> None:
     monkeypatch.setattr(clusters.shared, "PATIENCE_S", 0.2)
-    with pytest.raises(ParameterError, match=said), clusters.workers(on, jobs, False, print):
+    with (
+        mock.patch.dict(os.environ),
+        pytest.raises(ParameterError, match=said),
+        clusters.workers(on, jobs, False, print),
+    ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("has_token", "given", "mode"),
+    [(True, None, "token"), (False, None, None), (True, "disabled", "disabled")],
+)
+def test_a_cluster_of_ray_is_given_the_token_that_ray_start_has_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_token: bool, given: str | None, mode: str | None
+) -> None:
+    token = tmp_path / "auth_token"
+    if has_token:
+        token.write_text("0123")
+    monkeypatch.setattr(on_ray, "TOKEN", token)
+    own = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    with mock.patch.dict(os.environ, own | ({"RAY_AUTH_MODE": given} if given else {}), clear=True):
+        with (
+            pytest.raises(ParameterError, match="auth_token is that of the cluster"),
+            clusters.workers("ray=127.0.0.1:9", None, False, print),
+        ):
+            pass
+        assert os.environ.get("RAY_AUTH_MODE") == mode
 
 
 def test_what_ends_ray_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from eolab.runs.clusters.shared import Say, Workers
 from eolab.runs.execute import Job
 
 STORE_BYTES = 100_000_000  # of Ray's memory for objects, of which runs need none; Ray takes 78 MB at least
+TOKEN = Path.home() / ".ray" / "auth_token"  # Ray makes one for clusters of this user
 _LOOK_EVERY_S = 0.5
 _STOP_S = 15.0  # for the notebooks that were stopped to end
 
@@ -70,6 +71,10 @@ def workers(address: str, jobs: int | None, force: bool, say: Say) -> Iterator[W
     A run whose worker is lost, or stopped by Ray for want of memory, begins once more.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
+    if address:  # Ray, once imported, would try 20 times 40 s where something else answers
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")
+        if TOKEN.is_file() or {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
+            os.environ.setdefault("RAY_AUTH_MODE", "token")  # as `ray start` does, unlike Ray's own clients
     try:
         import ray
     except ImportError:
@@ -116,7 +121,8 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
         raise ParameterError(
             f"No cluster of Ray answers at {address} ({type(error).__name__}): start one "
             "with `ray start --head`, its workers with `ray start --address ADDRESS`, or see whether the "
-            "address is right; `auto` is the cluster that this machine belongs to."
+            f"address is right and {TOKEN} is that of the cluster; `auto` is the cluster that this machine "
+            "belongs to."
         ) from None
     try:
         with suppress(ValueError):  # not the main thread, which alone has handlers
