@@ -1,6 +1,7 @@
 """Numbers and tables as people read them."""
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 
@@ -42,6 +43,18 @@ def counted(counts: Mapping[str, int]) -> str:
         '1,200 train, 300 test'
     """
     return ", ".join(f"{number:,} {name}" for name, number in counts.items() if number) or "none"
+
+
+def of(number: int, things: str) -> str:
+    """Return a number of things in words.
+
+    Example:
+        >>> of(1200, "patches"), of(1, "patches"), of(1, "groups"), of(1, "series")
+        ('1,200 patches', '1 patch', '1 group', '1 series')
+    """
+    if number == 1 and not things.endswith("series"):
+        things = re.sub(r"(?<=ch)es$|(?<=ss)es$|(?<!s)s$", "", things)
+    return f"{number:,} {things}"
 
 
 def padded(rows: Sequence[Sequence[str]]) -> list[list[str]]:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from eolab.core.errors import check_known
+from eolab.core.numbers import of
 from eolab.evaluation.bootstrap import MIN_GROUPS
 from eolab.evaluation.paired import LOWER, gain_in_words, gains
 from eolab.evaluation.tables import FACTS, in_words, keys_of, pick, title
@@ -111,7 +112,7 @@ def _score(own: pd.Series) -> str:
     row = _row(own.rename({"n_groups": "groups"}))
     if not own["n"] > 0:
         return in_words(row)
-    groups = f" in {own['n_groups']:.0f} groups" if own["n_groups"] < own["n"] else ""
+    groups = f" in {of(int(own['n_groups']), 'groups')}" if own["n_groups"] < own["n"] else ""
     return f"{in_words(row)} on {own['n']:,.0f} {own['split']} samples{groups}"
 
 

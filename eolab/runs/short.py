@@ -6,6 +6,8 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from eolab.core.numbers import of
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -72,7 +74,7 @@ class Short:
     def _of_data(self) -> str:
         kinds = {True: "simulated", False: "real"}
         names = ", ".join(f"{name} ({kinds[simulated]})" for name, simulated in self._data.items())
-        counts = [f"{number:,} {name}" for name, number in self.counts.items()][:N_COUNTS]
+        counts = [of(number, name) for name, number in self.counts.items()][:N_COUNTS]
         return f"Data: {'; '.join([names, ', '.join(counts)] if counts else [names])}."
 
 
