@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import types
+from contextlib import nullcontext
 from pathlib import Path
 from unittest import mock
 
@@ -171,25 +172,28 @@ def test_a_place_that_is_not_there_is_named(
         pass
 
 
-@pytest.mark.parametrize(
-    ("has_token", "given", "mode"),
-    [(True, None, "token"), (False, None, None), (True, "disabled", "disabled")],
-)
-def test_a_cluster_of_ray_is_given_the_token_that_ray_start_has_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_token: bool, given: str | None, mode: str | None
+@pytest.mark.parametrize(("has_token", "given", "tries"), [(True, "", 2), (False, "", 1), (True, "token", 1)])
+def test_a_cluster_of_ray_that_refuses_is_given_the_token_of_this_user(
+    monkeypatch: pytest.MonkeyPatch, has_token: bool, given: str, tries: int
 ) -> None:
-    token = tmp_path / "auth_token"
-    if has_token:
-        token.write_text("0123")
-    monkeypatch.setattr(on_ray, "TOKEN", token)
-    own = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
-    with mock.patch.dict(os.environ, own | ({"RAY_AUTH_MODE": given} if given else {}), clear=True):
-        with (
-            pytest.raises(ParameterError, match="auth_token is that of the cluster"),
-            clusters.workers("ray=127.0.0.1:9", None, False, print),
-        ):
-            pass
-        assert os.environ.get("RAY_AUTH_MODE") == mode
+    import ray
+    from ray._private.authentication import authentication_token_setup as tokens
+
+    asked: list[str] = []
+
+    def init(address: str, **_: object) -> None:
+        asked.append(address)
+        if len(asked) == 1:
+            raise ConnectionError
+
+    fake = types.SimpleNamespace(init=init, shutdown=lambda: None, exceptions=ray.exceptions)
+    monkeypatch.setattr(tokens, "maybe_enable_token_auth_if_token_available", lambda _: has_token)
+    own = {key: value for key, value in os.environ.items() if key != "RAY_AUTH_MODE"}
+    good = nullcontext() if tries == 2 else pytest.raises(ParameterError, match="auth_token is that of the")
+    more = {"RAY_AUTH_MODE": given} if given else {}
+    with mock.patch.dict(os.environ, own | more, clear=True), good, on_ray._connected(fake, "auto"):
+        pass
+    assert asked == ["auto"] * tries
 
 
 def test_what_ends_ray_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

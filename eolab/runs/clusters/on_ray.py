@@ -72,9 +72,7 @@ def workers(address: str, jobs: int | None, force: bool, say: Say) -> Iterator[W
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
     if address:  # Ray, once imported, would try 20 times 40 s where something else answers
-        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")
-        if TOKEN.is_file() or {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
-            os.environ.setdefault("RAY_AUTH_MODE", "token")  # as `ray start` does, unlike Ray's own clients
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")
     try:
         import ray
     except ImportError:
@@ -109,7 +107,12 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
     try:
         if address:
             _knock(address)
-            ray.init(address, log_to_driver=False, logging_level="ERROR")
+            try:
+                ray.init(address, log_to_driver=False, logging_level="ERROR")
+            except ConnectionError:
+                if not _takes_token():
+                    raise
+                ray.init(address, log_to_driver=False, logging_level="ERROR")
         else:
             ray.init("local", **own)
     except (OSError, ValueError, RuntimeError, ray.exceptions.RaySystemError) as error:
@@ -136,6 +139,13 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
         ) from None
     finally:
         ray.shutdown()
+
+
+def _takes_token() -> bool:
+    """Return whether Ray takes its token from now on, as `ray start` does by itself where there is one."""
+    from ray._private.authentication import authentication_token_setup as tokens
+
+    return "RAY_AUTH_MODE" not in os.environ and tokens.maybe_enable_token_auth_if_token_available(False)
 
 
 def _files() -> Path:
