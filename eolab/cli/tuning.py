@@ -16,8 +16,9 @@ examples:
 What may vary stands under `searches` in study.yaml. Each trial is a run of the notebook, whose validation
 metric is watched at every epoch; one that is behind others after as many epochs is given up. DIR/STUDY/
 searches/NAME/ holds the trials' runs, their table, and best.yaml, the best parameters as a profile. The same
-command goes on with a search that was stopped or killed, and with more --trials one that has ended. It needs
-`pip install 'eolab[tune]'`."""
+command goes on with a search that was stopped or killed, and with more --trials one that has ended; to begin
+anew, delete that folder (--force is refused). Without --profile trials start from the search's own profile.
+It needs `pip install 'eolab[tune]'`."""
 
 
 def add(commands: Any, shared: argparse.ArgumentParser) -> None:
