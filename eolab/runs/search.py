@@ -257,7 +257,6 @@ class _Trials:
         workers: What runs them.
         how: How.
         say: Prints a line.
-        folders: Number of a trial → its run folder.
     """
 
     search: Search
@@ -266,7 +265,6 @@ class _Trials:
     workers: Workers
     how: How
     say: Callable[[str], None]
-    folders: dict[int, Path] = field(default_factory=dict)
     _took: list[float] = field(default_factory=list)
     _unable: int = 0  # trials one after another that did not come so far that they could fail
 
@@ -327,7 +325,6 @@ class _Trials:
 
         with warnings.catch_warnings(action=QUIET):
             job = self.job_of(self.search.point(trial))
-        self.folders[trial.number] = job.folder
         trial.set_user_attr("run", job.folder.name)
         counter = f"{place}/{self.wanted} trial {trial.number}: "
         begun, ended, behind = time.monotonic(), Event(), Event()
