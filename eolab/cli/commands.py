@@ -48,8 +48,8 @@ examples:
 What several points need runs once; all else goes on side by side, as many runs at once as --jobs says. With
 --on ray or --on dask they go on in a cluster (`pip install 'eolab[ray]'` or 'eolab[dask]'), on this machine
 or others, which must see the same folders. Each run gets a core and its share of the memory, with Ray a GPU
-where there are some. A run whose worker is lost begins once more. --grid KEY=A,B replaces values of
-study.yaml; with a notebook in place of SWEEP it is all of the sweep.
+where there are some. A run that fails or whose worker is lost begins once more. --grid KEY=A,B replaces
+values of study.yaml; with a notebook in place of SWEEP it is all of the sweep.
 
 The table is printed and written to DIR/STUDY/sweeps/SWEEP/ as CSV, Markdown and HTML. A failed run stops only
 those that need it; start the sweep again to repeat what failed or was stopped."""

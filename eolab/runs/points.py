@@ -98,6 +98,9 @@ def run_all(
 
     def work(job: Job) -> str:
         outcome = workers.run(job, counter := counters.get(job.folder, ""))
+        if not outcome and workers.again and history.RunRecord(job.folder).status == "failed":
+            say(f"{counter}{job.label}: begins once more")
+            outcome = workers.run(job, counter)
         with ending:
             chain.say_ended(job, counter, outcome, left, say)
             keep(job.folder)

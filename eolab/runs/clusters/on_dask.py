@@ -54,7 +54,7 @@ def workers(address: str, jobs: int | None, force: bool, say: Say) -> Iterator[W
                 if folder in (None, home):
                     future.cancel()
 
-        yield Workers(sum(hosts.values()), run, stop)
+        yield Workers(sum(hosts.values()), run, stop, again=True)
 
 
 def _client(connect: Any, address: str, jobs: int | None) -> Any:

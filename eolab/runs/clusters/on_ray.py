@@ -95,7 +95,7 @@ def workers(address: str, jobs: int | None, force: bool, say: Say) -> Iterator[W
                 ray.cancel(one)
             ray.wait(chosen, num_returns=len(chosen), timeout=_STOP_S) if chosen else None
 
-        yield Workers(found.number, run, stop)
+        yield Workers(found.number, run, stop, again=True)
 
 
 @contextmanager

@@ -23,11 +23,14 @@ class Workers:
         run: Carries out a job, whose lines begin with a counter, and returns what :func:`chain.step` does;
             threads call it side by side.
         stop: Stops the run of a folder, or all that go on; the same command resumes them.
+        again: Whether a run of a sweep that fails begins once more, as another machine may be free of what
+            made it fail.
     """
 
     number: int
     run: Callable[[Job, str], str]
     stop: Callable[[Path | None], None]
+    again: bool = False
 
 
 def threads(beside: int) -> dict[str, str]:
