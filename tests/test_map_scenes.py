@@ -26,6 +26,7 @@ from eolab.prediction import mapping, silence
 from eolab.studies import products
 from eolab.tasks import fitted as networks
 
+pytestmark = pytest.mark.slow  # twelve seconds together
 BANDS = own_example.BANDS
 CLASSES = ("elsewhere", "slide & scar", "water")
 FACTS = {"coords": {"band": list(BANDS)}, "dataset": "mine", "pixel_m": 10.0}

@@ -23,6 +23,7 @@ from eolab.runs.execute import Job
 from eolab.runs.search import How
 
 pytest.importorskip("optuna", reason="needs eolab[tune]")
+pytestmark = pytest.mark.slow  # a second each
 SEARCH = {
     "notebook": "02_use",
     "trials": 12,
