@@ -14,7 +14,7 @@ from pathlib import Path
 
 from eolab import __version__
 from eolab.cli import data, runs, serving, tuning
-from eolab.cli.parsing import Parser, command, one_process, parser_of, positive, say, study_of
+from eolab.cli.parsing import Parser, add_places, command, one_process, parser_of, positive, say, study_of
 from eolab.core.errors import EolabError, RunError, show_sentences_alone, system_error
 from eolab.core.numbers import padded
 
@@ -123,10 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     text = "run a notebook over a grid of parameters"
     sweep = command(commands, _sweep, text, SWEEP_EXAMPLES, parents=[shared])
     sweep.add_argument("sweep", metavar="SWEEP", help="name of the sweep in the study's study.yaml")
-    text = "runs at once (default 1; with --on as many as cores and memory allow)"
-    sweep.add_argument("--jobs", type=positive, metavar="N", help=text)
-    text = "run on a cluster: ray or dask on this machine, ray=host:6379 or dask=tcp://host:8786"
-    sweep.add_argument("--on", default="", metavar="KIND[=ADDRESS]", help=text)
+    add_places(sweep, "runs")
     text = "values of a parameter instead of those of study.yaml; SWEEP may then be a notebook"
     sweep.add_argument("--grid", action="extend", nargs="+", default=[], metavar="KEY=A,B", help=text)
     tuning.add(commands, shared)

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from eolab.core.errors import ParameterError
@@ -45,6 +46,21 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def add_places(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add the options that say how many of some things go on at once, and where."""
+    text = f"{what} at once (default 1; with --on as many as cores and memory allow)"
+    parser.add_argument("--jobs", type=positive, metavar="N", help=text)
+    text = "run on a cluster: ray or dask on this machine, ray=host:6379 or dask=tcp://host:8786"
+    parser.add_argument("--on", default="", metavar="KIND[=ADDRESS]", help=text)
+
+
+def root_of(options: argparse.Namespace) -> Path:
+    """Return the folder of all runs that --out names, else the usual one."""
+    from eolab.core import workspace
+
+    return options.out.expanduser().resolve() if options.out else workspace.runs()
+
+
 def say(text: str) -> None:
     """Print a line in one piece, as several runs may speak at once."""
     print(f"{text}\n", end="", flush=True)
@@ -69,13 +85,12 @@ def study_of(options: argparse.Namespace, grid: tuple[str, Sequence[str]] = ("",
         options: The options.
         grid: See :func:`eolab.runs.study.load`.
     """
-    from eolab.core import workspace
     from eolab.data import catalog
     from eolab.runs import chain, study, trials
 
     if own := catalog.own_file():
         os.environ[catalog.OWN] = str(own)  # the notebooks run in other folders
-    root = options.out.expanduser().resolve() if options.out else workspace.runs()
+    root = root_of(options)
     chosen = trials.with_found(study.load(options.study, grid), root, options.profile)
     settings = chain.settings(chosen, options.set, getattr(options, "only", None) or ())
     os.environ["EOLAB_LISTED_SINCE"] = str(time.time_ns())

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from eolab.cli.parsing import command
+from eolab.cli.parsing import command, root_of
 from eolab.core.errors import ParameterError, check_known
 from eolab.core.numbers import counted, padded, short
 from eolab.core.progress import ago, duration
@@ -49,16 +49,10 @@ def add_commands(actions: Any) -> None:
     deleted.add_argument("--yes", action="store_true", help="do not ask")
 
 
-def _root(options: argparse.Namespace) -> Path:
-    from eolab.core import workspace
-
-    return options.out.expanduser().resolve() if options.out else workspace.runs()
-
-
 def _list(options: argparse.Namespace) -> int:
     from eolab.runs import overview
 
-    root = _root(options)
+    root = root_of(options)
     study, _, notebook = options.where.rstrip("/").partition("/")
     found = overview.table(study, notebook.removesuffix(".ipynb"), root)
     if options.where and found.empty:
@@ -105,7 +99,7 @@ def _counted(number: int, size: float) -> str:
 def _compare(options: argparse.Namespace) -> int:
     from eolab.runs import history, overview
 
-    root = _root(options)
+    root = root_of(options)
     if len(options.runs) < 2:
         raise ParameterError("`eolab runs compare` needs two runs or more.")
     runs = [history.RunRecord(history.find(name, root)) for name in options.runs]
@@ -138,7 +132,7 @@ def _cell(value: Any) -> str:
 def _name(options: argparse.Namespace) -> int:
     from eolab.runs import history, keeping
 
-    root = _root(options)
+    root = root_of(options)
     folder = history.find(options.run, root)
     keeping.name(folder, options.words, root)
     print(f"{folder} is called {history.RunRecord(folder).name}.")
@@ -148,7 +142,7 @@ def _name(options: argparse.Namespace) -> int:
 def _delete(options: argparse.Namespace) -> int:
     from eolab.runs import history, keeping, overview
 
-    root = _root(options)
+    root = root_of(options)
     found = {history.find(name, root).absolute() for name in options.runs}
     runs = [history.RunRecord(folder) for folder in sorted(found)]
     keeping.check_deletable(runs, root, options.force)

@@ -7,6 +7,7 @@ from typing import Any
 
 from eolab.cli.parsing import command, positive, say
 from eolab.core.errors import ParameterError
+from eolab.core.ranks import LOOPBACK
 
 EXAMPLES = """\
 examples:
@@ -19,7 +20,6 @@ RUN is the folder or the name of a run that trained a network of images or of pi
 npy files are read, and answered as JSON or GeoTIFF; http://127.0.0.1:8000/docs says how, docs/serving.md what
 is refused. Only this machine reaches it unless --host says another address. It has no passwords. It needs
 `pip install 'eolab[serve]'`, and 'eolab[fast]' for engines other than keras."""
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def add(commands: Any) -> None:
@@ -29,7 +29,7 @@ def add(commands: Any) -> None:
         "run", metavar="RUN", type=Path, help="a run that trained a network: its folder or name"
     )
     text = "address of this machine to listen on (default 127.0.0.1, which others do not reach)"
-    serve.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help=text)
+    serve.add_argument("--host", default=LOOPBACK[0], metavar="ADDRESS", help=text)
     text = "port to listen on (default 8000; 0 for any that is free)"
     serve.add_argument("--port", type=int, default=8000, metavar="N", help=text)
     text = "what computes: onnx (default), openvino, keras, or auto for the fastest one installed"

@@ -4,7 +4,7 @@ import argparse
 from functools import partial
 from typing import Any
 
-from eolab.cli.parsing import command, one_process, positive, say, study_of
+from eolab.cli.parsing import add_places, command, one_process, positive, say, study_of
 
 EXAMPLES = """\
 examples:
@@ -28,10 +28,7 @@ def add(commands: Any, shared: argparse.ArgumentParser) -> None:
     tune.add_argument("search", metavar="NAME", help="name of the search in the study's study.yaml")
     text = "trials in all, those that are done included (default: what study.yaml says)"
     tune.add_argument("--trials", type=positive, metavar="N", help=text)
-    text = "trials at once (default 1; with --on as many as cores and memory allow)"
-    tune.add_argument("--jobs", type=positive, metavar="N", help=text)
-    text = "run on a cluster: ray or dask on this machine, ray=host:6379 or dask=tcp://host:8786"
-    tune.add_argument("--on", default="", metavar="KIND[=ADDRESS]", help=text)
+    add_places(tune, "trials")
     text = "how values are chosen: tpe (default), or random for comparison"
     tune.add_argument("--sampler", default="tpe", metavar="NAME", help=text)
     tune.add_argument("--no-pruning", action="store_true", help="let every trial run to its end")

@@ -74,6 +74,19 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def missing_package(package: str, what: str, extra: str) -> ParameterError:
+    """Return the error that a package is not installed.
+
+    Args:
+        package: Its name.
+        what: What it is for, up to a comma, such as "which `eolab tune` needs".
+        extra: The extra of this package that has it.
+    """
+    return ParameterError(
+        f"The package {package}, {what}, is missing: install it with `pip install 'eolab[{extra}]'`."
+    )
+
+
 def did_you_mean(name: str, known: Iterable[object], most: int | None = None) -> str:
     """Return the end of an error sentence: a suggestion when one is near, and the known names.
 

@@ -71,7 +71,7 @@ def summary(scores: pd.DataFrame, statistic: str = "", model: str = "", over: st
     cautions = [_caution(verdict, kinds) for verdict, kinds in verdicts.items()]
     if groups:
         what = "there are no intervals" if min(groups) < MIN_GROUPS else "intervals are rough"
-        cautions.append(f"Only {min(groups)} group{'s' * (min(groups) > 1)}: {what}.")
+        cautions.append(f"Only {of(min(groups), 'groups')}: {what}.")
     return Summary(found, cautions, all(best))
 
 

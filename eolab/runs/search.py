@@ -27,7 +27,8 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-from eolab.core.errors import ParameterError, RunError, check_known
+from eolab.core.errors import ParameterError, RunError, check_known, missing_package
+from eolab.core.numbers import of
 from eolab.core.progress import duration
 from eolab.runs import chain, clusters, folders, history
 from eolab.runs.chain import Options
@@ -131,12 +132,9 @@ def _jobs(
 ) -> tuple[Callable[[Mapping[str, Any]], Job], list[Job]]:
     """Return what makes the job of a trial from its values, and the jobs that all trials need, in order."""
     notebook = study.notebook(search.notebook)
-    runs: dict[str, Path] = {}
-    above: list[Job] = []
-    for name in study.notebooks:
-        if notebook.name in chain.needing(study, name, options):
-            above.append(chain.job(study, study.notebook(name), options, runs))
-            runs[name] = above[-1].folder
+    needed = [name for name in study.notebooks if notebook.name in chain.needing(study, name, options)]
+    above = chain.plan(study, options, needed) if needed else []
+    runs = {one.notebook.name: one.folder for one in above}
 
     def trial_of(point: Mapping[str, Any]) -> Job:
         one = chain.job(study, notebook, options, runs, {**search.values, **search.trials_only, **point})
@@ -159,10 +157,7 @@ def _optuna() -> Any:
     try:
         import optuna
     except ImportError:
-        raise ParameterError(
-            "The package optuna, which `eolab tune` needs, is missing: install it with "
-            "`pip install 'eolab[tune]'`."
-        ) from None
+        raise missing_package("optuna", "which `eolab tune` needs", "tune") from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna
 
@@ -341,10 +336,12 @@ class _Trials:
         if outcome and values:
             best = (min if self.search.direction == "minimize" else max)(values.values())
             self.study.tell(trial, best)
-            self.say(f"{counter}{self.search.metric} {best:.4g} after {_epochs(values)}{self._so_far()}")
+            self.say(
+                f"{counter}{self.search.metric} {best:.4g} after {of(len(values), 'epochs')}{self._so_far()}"
+            )
         elif behind.is_set():
             self.study.tell(trial, state=TrialState.PRUNED)
-            self.say(f"{counter}{GIVEN_UP} after {_epochs(values)}{self._so_far()}")
+            self.say(f"{counter}{GIVEN_UP} after {of(len(values), 'epochs')}{self._so_far()}")
         elif outcome or status == "failed":
             self.study.tell(trial, state=TrialState.FAIL)
             if outcome:
@@ -399,7 +396,3 @@ class _Trials:
             except (KeyError, TypeError, ValueError):  # a line that is being written
                 continue
         return {epoch: value for epoch, value in found.items() if math.isfinite(value)}
-
-
-def _epochs(values: Mapping[int, float]) -> str:
-    return f"{len(values)} epoch{'s' * (len(values) != 1)}"

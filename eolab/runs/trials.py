@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -276,12 +276,3 @@ def search_table(name: str, search: str, root: Path | None = None) -> pd.DataFra
         return None
     table.attrs = facts
     return table
-
-
-def best_so_far(values: Sequence[float], direction: str) -> list[float]:
-    """Return the best of each value and all before it."""
-    better = min if direction == "minimize" else max
-    found: list[float] = []
-    for value in values:
-        found.append(better(found[-1], value) if found else value)
-    return found

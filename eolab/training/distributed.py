@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from eolab.core import ranks
-from eolab.core.errors import ParameterError, RunError
+from eolab.core.errors import ParameterError, RunError, missing_package
 from eolab.core.machine import nvidia_gpus
 
 PATIENCE_S = 600  # for all processes to begin; notebooks import and read before
@@ -73,10 +73,7 @@ def check_backend(count: int, backend: str = "") -> None:
         ParameterError: If it does not.
     """
     if find_spec("jax") is None:
-        raise ParameterError(
-            f"The package jax, which a training in {count} processes needs, is missing: install it with "
-            "`pip install 'eolab[distributed]'`."
-        )
+        raise missing_package("jax", f"which a training in {count} processes needs", "distributed")
     if not backend:
         import keras
 

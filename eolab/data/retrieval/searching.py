@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from eolab.core.errors import DataError, ParameterError, reason_of
+from eolab.core.errors import DataError, ParameterError, missing_package, reason_of
 from eolab.data.layouts.common import read_date
 from eolab.data.layouts.rasters import date_range
 from eolab.data.layouts.series import Bounds
@@ -147,10 +147,7 @@ def _items(
         from pystac_client.stac_api_io import StacApiIO
         from pystac_client.warnings import PystacClientWarning
     except ImportError:
-        raise ParameterError(
-            "The package pystac-client, which searches STAC catalogues, is missing: install it with "
-            "`pip install 'eolab[stac]'`."
-        ) from None
+        raise missing_package("pystac-client", "which searches STAC catalogues", "stac") from None
     from pystac.errors import STACError
 
     class Patient(StacApiIO):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from eolab.core.errors import ParameterError, RunError
+from eolab.core.errors import ParameterError, RunError, missing_package
 from eolab.runs import chain, execute, folders, history
 from eolab.runs.clusters import shared
 from eolab.runs.clusters.shared import Say, Workers
@@ -32,7 +32,7 @@ def workers(address: str, jobs: int | None, force: bool, say: Say) -> Iterator[W
         import dask
         from distributed import Client
     except ImportError:
-        raise shared.missing("distributed", "dask") from None
+        raise missing_package("distributed", "which `--on dask` needs", "dask") from None
     settings = {"distributed.scheduler.allowed-failures": 1, "distributed.nanny.pre-spawn-environ": {}}
     with dask.config.set(settings), closing(_client(Client, address, jobs)) as client:
         hosts: Counter[str] = Counter()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from eolab.core.errors import ParameterError, RunError
+from eolab.core.errors import ParameterError, RunError, missing_package
 from eolab.runs import chain, execute
 from eolab.runs.clusters import shared
 from eolab.runs.clusters.shared import Say, Workers
@@ -76,7 +76,7 @@ def workers(address: str, jobs: int | None, force: bool, say: Say) -> Iterator[W
     try:
         import ray
     except ImportError:
-        raise shared.missing("ray", "ray") from None
+        raise missing_package("ray", "which `--on ray` needs", "ray") from None
     with _connected(ray, address):
         found = share([node["Resources"] for node in ray.nodes() if node["Alive"]], jobs)
         board = ray.remote(num_cpus=0)(Board).remote()
@@ -93,7 +93,8 @@ def workers(address: str, jobs: int | None, force: bool, say: Say) -> Iterator[W
             chosen = [one for home, one in list(going.items()) if folder in (None, home)]
             for one in chosen:
                 ray.cancel(one)
-            ray.wait(chosen, num_returns=len(chosen), timeout=_STOP_S) if chosen else None
+            if chosen:
+                ray.wait(chosen, num_returns=len(chosen), timeout=_STOP_S)
 
         yield Workers(found.number, run, stop, again=True)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eolab.core import workspace
-from eolab.core.errors import ParameterError, RunError
+from eolab.core.errors import RunError
 from eolab.runs.execute import Job
 
 LEAST_BYTES = 4e9  # memory of a worker, where their number is not given
@@ -39,14 +39,6 @@ def threads(beside: int) -> dict[str, str]:
         return {}
     cores = str(max(1, (os.cpu_count() or 1) // beside))
     return {"OMP_NUM_THREADS": cores, "TF_NUM_INTRAOP_THREADS": cores, "TF_NUM_INTEROP_THREADS": "1"}
-
-
-def missing(package: str, extra: str) -> ParameterError:
-    """Return the error of a place whose package is not installed."""
-    return ParameterError(
-        f"The package {package}, which `--on {extra}` needs, is missing: install it with "
-        f"`pip install 'eolab[{extra}]'`."
-    )
 
 
 def environment() -> dict[str, str]:
