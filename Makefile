@@ -20,7 +20,7 @@ FILTER = if [ -x $(BIN)/nbstripout ]; then $(STRIP); else cat; fi
 .PHONY: demo test quick lab docs filter lint tests clean
 
 demo: $(READY)
-	$(BIN)/eolab run $(STUDY) --profile smoke
+	$(BIN)/eolab run $(STUDY) --profile smoke --jobs 2
 
 test: $(READY)
 	$(MAKE) --no-print-directory -j2 lint tests

@@ -6,9 +6,12 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 import types
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -329,6 +332,24 @@ def test_of_two_processes_that_write_one_twin_the_slower_takes_that_of_the_faste
     assert written == files.names_digest(place, "twin.json")
     (place / "notes.txt").touch()
     assert written != files.names_digest(place, "twin.json")
+
+
+def test_a_twin_that_two_notebooks_need_at_once_is_made_once(twin, monkeypatch):
+    write_tiny, begun = twin.module.write, threading.Event()
+
+    def slow(folder: Path, **options: Any) -> None:
+        begun.set()
+        time.sleep(0.3)
+        write_tiny(folder, **options)
+
+    monkeypatch.setattr(twin.module, "write", slow)
+    first = threading.Thread(target=twin.entry().make, kwargs={"progress": False})
+    first.start()
+    assert begun.wait(10)
+    assert (twin.entry().make(progress=False) / "twin.json").is_file()
+    first.join()
+    assert twin.module.calls == 1
+    assert [path.name for path in twin.entry().path.parent.glob(".*")] == []
 
 
 def test_a_twin_of_an_older_generator_is_made_again(twin):

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +21,19 @@ import yaml
 
 from eolab import runs
 from eolab.core.errors import ParameterError, RunError
-from eolab.runs import chain, display, execute, folders, history, provenance, study, sweep, warm, worker
+from eolab.runs import (
+    chain,
+    display,
+    execute,
+    folders,
+    history,
+    provenance,
+    study,
+    sweep,
+    timing,
+    warm,
+    worker,
+)
 
 mpl.use("agg")
 
@@ -668,6 +681,29 @@ def test_a_failed_notebook_stops_those_that_need_it_alone(status, started, tmp_p
             "4/4 d: left out, as it needs b, which is not done",
         ][: 2 * (status == "failed")]
     )
+
+
+def test_notebooks_that_do_not_need_each_other_run_at_once_the_longest_row_first(
+    tmp_path, monkeypatch
+) -> None:
+    upstream = {"a": "", "b": "", "c": "b", "d": "b", "e": "d"}
+    jobs = [
+        SimpleNamespace(folder=tmp_path / name, upstream={"x": tmp_path / up} if up else {}, label=name)
+        for name, up in upstream.items()
+    ]
+    both, began = threading.Barrier(2), []
+
+    def work(job: SimpleNamespace, counter: str) -> str:
+        began.append(f"{counter}{job.label}")
+        if job.label in ("a", "b"):
+            both.wait(10)
+        return "skipped"
+
+    workers, left = chain.Workers(2, work, execute.stop), timing.Left([], 2)
+    done = chain.run_all(jobs, 0, workers, left, lambda _: None, print)
+    assert {folder.name for folder in done} == set(upstream)
+    assert began[0] == "2/5 b"
+    assert began.index("4/5 d") < began.index("3/5 c")
 
 
 @pytest.mark.notebook

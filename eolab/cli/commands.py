@@ -15,18 +15,20 @@ from pathlib import Path
 from eolab import __version__
 from eolab.cli import data, runs, serving, tuning
 from eolab.cli.parsing import Parser, add_places, command, one_process, parser_of, positive, say, study_of
-from eolab.core.errors import EolabError, RunError, show_sentences_alone, system_error
+from eolab.core.errors import EolabError, ParameterError, RunError, show_sentences_alone, system_error
 from eolab.core.numbers import padded
 
 RUN_HELP = """\
-Runs a study's notebooks in order, each in a process of its own. A finished run is skipped while all that it
-was made from is as it was: parameters, upstream runs, data sets, the runs that a results notebook finds, and
-code. What changed is said, and only what depends on it runs again; an interrupted run resumes. Other
-versions of Keras or of the library below it are said beside a run, which stays as it is without --force. Run
-folders and reports land in DIR/STUDY/NOTEBOOK/RUN, the report of the whole study in DIR/STUDY/report.html."""
+Runs a study's notebooks, each in a process of its own and after those that it needs. A finished run is
+skipped while all that it was made from is as it was: parameters, upstream runs, data sets, the runs that a
+results notebook finds, and code. What changed is said, and only what depends on it runs again; an interrupted
+run resumes. Other versions of Keras or of the library below it are said beside a run, which stays as it is
+without --force. Run folders and reports land in DIR/STUDY/NOTEBOOK/RUN, the report of the whole study in
+DIR/STUDY/report.html."""
 RUN_EXAMPLES = """\
 examples:
   eolab run landcover --profile smoke
+  eolab run landcover --profile smoke --jobs 2          two notebooks at once
   eolab run landcover --set training.epochs=20 --set bands='[B02, B03, B04, B08]'
   eolab run landcover --only 04_train_pixels --set 04_train_pixels.model=tempcnn
   eolab run landcover --profile full --out /mnt/results --timeout 7200
@@ -118,6 +120,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--only", action="extend", nargs="+", default=[], metavar="NOTEBOOK", help="run these notebooks only"
     )
+    text = "notebooks at once that do not need each other, which share the cores (default 1)"
+    run.add_argument("--jobs", type=positive, default=1, metavar="N", help=text)
     text = "train in so many processes of this machine (docs/distributed.md; default 1)"
     run.add_argument("--processes", type=positive, default=1, metavar="N", help=text)
     text = "run a notebook over a grid of parameters"
@@ -197,7 +201,9 @@ def _run(options: argparse.Namespace) -> int:
         return team.follow(place, say)
     chosen, chosen_options = study_of(options)
     name = f"{chosen.name} {chosen_options.profile or next(iter(chosen.profiles), '')}"
-    work = partial(chain.run, chosen, chosen_options, options.only, say)
+    if options.jobs > 1 and options.processes > 1:
+        raise ParameterError("--processes gives all cores to one notebook: leave --jobs out.")
+    work = partial(chain.run, chosen, chosen_options, options.only, say, options.jobs)
     with team.gathered(options.processes, say):
         good = tracking.under_parent(chosen.name, name, work)
     say(f"Report: {reports.build_study(chosen_options.root / chosen.name)}")

@@ -43,6 +43,23 @@ def hold(file: Path) -> TextIO | None:
 
 
 @contextlib.contextmanager
+def turn(file: Path) -> Iterator[None]:
+    """Hold a locked file, waiting for its holder to end, and remove it afterwards."""
+    while True:
+        if held := hold(file):
+            with contextlib.suppress(FileNotFoundError):  # the holder before has removed it
+                if os.path.samestat(os.fstat(held.fileno()), file.stat()):
+                    break
+            held.close()
+        time.sleep(0.1)
+    with held:
+        try:
+            yield
+        finally:
+            file.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
 def lock(folder: Path) -> Iterator[None]:
     """Hold the store's lock, so that there is one writer at a time; it falls with the process.
 

@@ -302,24 +302,32 @@ class DataEntry:
             raise DataError(
                 f"Data set {self.name!r} is real and cannot be made: put it at {self.uri}{self._source()}."
             )
-        path, written = self.path, {}
-        if path.exists():
-            written = self._written()
-            changed = self._changed(written)
-            if not changed:
+        path = self.path
+        if path.exists() and not self._to_replace():
+            return path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with files.turn(path.with_name(f".{path.name}.lock")):  # notebooks that run side by side
+            written = self._to_replace() if path.exists() else {}
+            if path.exists() and not written:
                 return path
-            if written.get("simulated") is not True:
-                raise DataError(
-                    f"{path} should hold the twin {self.name!r} but {changed}: move it away or change the "
-                    f"uri in {self.file}."
-                )
-        parameters = {key: value for key, value in self.twin.items() if key != "writer"}
-        self._check_call(self._writer().write, "block 'twin'", {"progress": progress, **parameters})
-        place = path.with_name(f".{path.name}.{os.getpid()}") if written else path
-        self._writer().write(place, progress=progress, **parameters)
-        if written:
-            self._replace(path, place, written)
+            parameters = {key: value for key, value in self.twin.items() if key != "writer"}
+            self._check_call(self._writer().write, "block 'twin'", {"progress": progress, **parameters})
+            place = path.with_name(f".{path.name}.{os.getpid()}") if written else path
+            self._writer().write(place, progress=progress, **parameters)
+            if written:
+                self._replace(path, place, written)
         return path
+
+    def _to_replace(self) -> dict[str, Any]:
+        """Return what the folder says of the twin of other parameters in it; nothing where it is this one."""
+        written = self._written()
+        changed = self._changed(written)
+        if changed and written.get("simulated") is not True:
+            raise DataError(
+                f"{self.path} should hold the twin {self.name!r} but {changed}: move it away or change the "
+                f"uri in {self.file}."
+            )
+        return written if changed else {}
 
     def _replace(self, path: Path, new: Path, written: Mapping[str, Any]) -> None:
         """Put the new twin in the place of the old one, of which only what was written is removed."""

@@ -1,8 +1,12 @@
-"""A study's notebooks in order: finished runs are skipped, interrupted runs resume."""
+"""A study's notebooks, each after those that it needs: finished runs are skipped, interrupted runs resume."""
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from graphlib import TopologicalSorter
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from eolab.core.errors import ParameterError, RunError, system_error
@@ -32,6 +36,25 @@ class Options:
     force: bool = False
     keep_code: bool = False
     timeout: int | None = None
+
+
+@dataclass(frozen=True)
+class Workers:
+    """What carries out runs.
+
+    Attributes:
+        number: How many runs it takes at once.
+        run: Carries out a job, whose lines begin with a counter, and returns what :func:`chain.step` does;
+            threads call it side by side.
+        stop: Stops the run of a folder, or all that go on; the same command resumes them.
+        again: Whether a run of a sweep that fails begins once more, as another machine may be free of what
+            made it fail.
+    """
+
+    number: int
+    run: Callable[[Job, str], str]
+    stop: Callable[[Path | None], None]
+    again: bool = False
 
 
 def settings(study: Study, texts: Iterable[str], only: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
@@ -172,34 +195,134 @@ def _finished(
         raise RunError(f"{study.name}/{needed} needs a run of {notebook.name}. {error}") from None
 
 
-def run(study: Study, options: Options, only: Sequence[str] = (), say: Callable[[str], None] = print) -> bool:
-    """Run a study's notebooks in order and return whether all went well; a failure stops those that need it.
+def run(
+    study: Study,
+    options: Options,
+    only: Sequence[str] = (),
+    say: Callable[[str], None] = print,
+    jobs: int = 1,
+) -> bool:
+    """Run a study's notebooks and return whether all went well; a failure stops those that need it.
+
+    Args:
+        study: The study.
+        options: Profile, settings and folders.
+        only: Notebooks to run, see :func:`plan`.
+        say: Prints a line.
+        jobs: Notebooks at once.
 
     Raises:
         ParameterError: On bad input, before anything runs.
         CatalogError: If a data set that was named is in no catalogue, before anything runs.
         RunError: If an upstream run is missing, or an input that is set by hand is no run folder.
     """
-    jobs = plan(study, options, only)
-    check_data(jobs)
-    old = _old_inputs(study, jobs)
+    runs = plan(study, options, only)
+    check_data(runs)
+    old = _old_inputs(study, runs)
     note(study, options.root)
     for sentence in old:
         say(sentence)
-    left = time_left(jobs, options.force, 1, say)
-    failed: dict[Path, Job] = {}
-    for number, one in enumerate(jobs, 1):
-        counter = f"{number}/{len(jobs)} "
-        if missing := next((failed[up] for up in one.upstream.values() if up in failed), None):
-            failed[one.folder] = one
-            say_left_out(one, counter, missing, left, say)
-            continue
-        good = step(one, counter, options.force, say)
-        say_ended(one, counter, good, left, say)
-        if not good and history.RunRecord(one.folder).status != "failed":
-            return False
-        failed |= {} if good else {one.folder: one}
-    return not failed
+    workers = here(jobs, options.force, say)
+    left = time_left(runs, options.force, jobs, say)
+    return run_all(runs, 0, workers, left, lambda _: None, say).issuperset(one.folder for one in runs)
+
+
+def here(number: int, force: bool, say: Callable[[str], None]) -> Workers:
+    """Return workers that are processes of this machine, which share its cores."""
+
+    def work(job: Job, counter: str) -> str:
+        return step(replace(job, environment=threads(number)) if number > 1 else job, counter, force, say)
+
+    return Workers(number, work, execute.stop)
+
+
+def threads(beside: int) -> dict[str, str]:
+    """Return the environment that shares the cores among runs that go on at the same time."""
+    if beside == 1:
+        return {}
+    cores = str(max(1, (os.cpu_count() or 1) // beside))
+    return {"OMP_NUM_THREADS": cores, "TF_NUM_INTRAOP_THREADS": cores, "TF_NUM_INTEROP_THREADS": "1"}
+
+
+def run_all(
+    jobs: Sequence[Job],
+    above: int,
+    workers: Workers,
+    left: timing.Left,
+    keep: Callable[[Path], None],
+    say: Callable[[str], None],
+) -> set[Path]:
+    """Run jobs as soon as what they need is done, and return the folders of those that are.
+
+    After one that was stopped no other begins.
+
+    Args:
+        jobs: The jobs, each after those that it needs.
+        above: How many at the beginning are not counted: those that the points of a sweep need.
+        workers: What runs them.
+        left: Their time.
+        keep: Called with the folder of each run that has ended.
+        say: Prints a line.
+    """
+    known = {job.folder: job for job in reversed(jobs)}
+    counters = {job.folder: f"{n}/{len(jobs) - above} " for n, job in enumerate(jobs[above:], 1)}
+    order = TopologicalSorter({job.folder: known.keys() & job.upstream.values() for job in jobs})
+    order.prepare()
+    steps = _steps(jobs)
+    done: set[Path] = set()
+    ready: list[Path] = []
+    going: dict[Future[str], Path] = {}
+    ending = Lock()
+
+    def work(job: Job) -> str:
+        outcome = _tried(job, counter := counters.get(job.folder, ""), workers, say)
+        with ending:
+            say_ended(job, counter, outcome, left, say)
+            keep(job.folder)
+        return outcome
+
+    def possible(job: Job) -> bool:
+        failed = [up for up in job.upstream.values() if up in known and up not in done]
+        if failed:
+            say_left_out(job, counters.get(job.folder, ""), known[failed[0]], left, say)
+            order.done(job.folder)
+        return not failed
+
+    with ThreadPoolExecutor(workers.number) as pool:
+        try:
+            while order.is_active():
+                ready += [folder for folder in order.get_ready() if possible(known[folder])]
+                ready.sort(key=steps.__getitem__, reverse=True)  # stable: else in their order
+                free = workers.number - len(going)
+                going |= {pool.submit(work, known[folder]): folder for folder in ready[:free]}
+                del ready[:free]
+                for future in wait(going, return_when=FIRST_COMPLETED).done:
+                    order.done(folder := going.pop(future))
+                    done |= {folder} if future.result() else set()
+                    if folder not in done and history.RunRecord(folder).status == "stopped":
+                        return done
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            workers.stop(None)
+            raise
+    return done
+
+
+def _tried(job: Job, counter: str, workers: Workers, say: Callable[[str], None]) -> str:
+    outcome = workers.run(job, counter)
+    if not outcome and workers.again and history.RunRecord(job.folder).status == "failed":
+        say(f"{counter}{job.label}: begins once more")
+        outcome = workers.run(job, counter)
+    return outcome
+
+
+def _steps(jobs: Sequence[Job]) -> dict[Path, int]:
+    """Return how many runs wait for each one, one after the other: the longer row begins first."""
+    steps = {job.folder: 0 for job in jobs}
+    for job in reversed(jobs):
+        for up in steps.keys() & set(job.upstream.values()):
+            steps[up] = max(steps[up], steps[job.folder] + 1)
+    return steps
 
 
 def time_left(jobs: Sequence[Job], force: bool, workers: int, say: Callable[[str], None]) -> timing.Left:

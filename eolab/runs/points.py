@@ -1,19 +1,15 @@
-"""The runs of a sweep's points and what they need: which they are, and running them side by side."""
+"""The runs of a sweep's points, and what they need."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from graphlib import TopologicalSorter
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from eolab.core.errors import ParameterError
-from eolab.runs import chain, history, timing
+from eolab.runs import chain, history
 from eolab.runs.chain import Options
-from eolab.runs.clusters.shared import Workers
 from eolab.runs.execute import Job
 from eolab.runs.study import Study, Sweep
 
@@ -68,61 +64,3 @@ def needs(job: Job, jobs: Sequence[Job]) -> set[Path]:
             found.add(folder)
             waiting += known[folder].upstream.values()
     return found
-
-
-def run_all(
-    jobs: Sequence[Job],
-    above: int,
-    workers: Workers,
-    left: timing.Left,
-    keep: Callable[[Path], None],
-    say: Callable[[str], None],
-) -> set[Path]:
-    """Run jobs as soon as what they need is done, and return the folders of those that are.
-
-    Args:
-        jobs: The jobs, each after those that it needs.
-        above: How many at the beginning are no points of the sweep.
-        workers: What runs them.
-        left: Their time.
-        keep: Called with the folder of each run that has ended.
-        say: Prints a line.
-    """
-    known = {job.folder: job for job in reversed(jobs)}
-    counters = {job.folder: f"{n}/{len(jobs) - above} " for n, job in enumerate(jobs[above:], 1)}
-    order = TopologicalSorter({job.folder: known.keys() & job.upstream.values() for job in jobs})
-    order.prepare()
-    done: set[Path] = set()
-    going: dict[Future[str], Path] = {}
-    ending = Lock()
-
-    def work(job: Job) -> str:
-        outcome = workers.run(job, counter := counters.get(job.folder, ""))
-        if not outcome and workers.again and history.RunRecord(job.folder).status == "failed":
-            say(f"{counter}{job.label}: begins once more")
-            outcome = workers.run(job, counter)
-        with ending:
-            chain.say_ended(job, counter, outcome, left, say)
-            keep(job.folder)
-        return outcome
-
-    with ThreadPoolExecutor(workers.number) as pool:
-        try:
-            while order.is_active():
-                for folder in order.get_ready():
-                    job = known[folder]
-                    failed = [up for up in job.upstream.values() if up in known and up not in done]
-                    if failed:
-                        chain.say_left_out(job, counters.get(folder, ""), known[failed[0]], left, say)
-                        order.done(folder)
-                    else:
-                        going[pool.submit(work, job)] = folder
-                for future in wait(going, return_when=FIRST_COMPLETED).done:
-                    order.done(folder := going.pop(future))
-                    if future.result():
-                        done.add(folder)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            workers.stop(None)
-            raise
-    return done

@@ -31,10 +31,8 @@ from eolab.core.errors import ParameterError, RunError, check_known, missing_pac
 from eolab.core.numbers import of
 from eolab.core.progress import duration
 from eolab.runs import chain, clusters, folders, history
-from eolab.runs.chain import Options
-from eolab.runs.clusters.shared import Workers
+from eolab.runs.chain import Options, Workers, run_all
 from eolab.runs.execute import Job
-from eolab.runs.points import run_all
 from eolab.runs.spaces import Search
 from eolab.runs.study import Study
 from eolab.runs.trials import (

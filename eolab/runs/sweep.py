@@ -28,9 +28,9 @@ from eolab.runs import (
     reports,
     study,
 )
-from eolab.runs.chain import Options
+from eolab.runs.chain import Options, run_all
 from eolab.runs.execute import Job
-from eolab.runs.points import jobs_of, needs, run_all
+from eolab.runs.points import jobs_of, needs
 from eolab.runs.study import Study, Sweep
 
 if TYPE_CHECKING:

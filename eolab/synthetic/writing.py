@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 import rasterio
 import tifffile
+from rasterio.shutil import copy
 from threadpoolctl import threadpool_limits
 
 from eolab.core.errors import DataError, ParameterError
@@ -152,7 +153,14 @@ def write_raster(
     stack = image if image.ndim == 3 else image[None]
     count, height, width = stack.shape
     profile = {"driver": "GTiff", "dtype": stack.dtype.name, **profile}
-    with rasterio.open(path, "w", count=count, height=height, width=width, **profile) as file:
+    shape = {"count": count, "height": height, "width": width}
+    if profile["driver"] == "JP2OpenJPEG":  # rasterio holds the GIL while it encodes, a copy releases it
+        place = {key: profile.pop(key) for key in ("crs", "transform", "dtype")}
+        with rasterio.open("memory", "w", driver="MEM", **shape, **place) as file:
+            file.write(stack)
+            copy(file, path, **profile)
+        return
+    with rasterio.open(path, "w", **shape, **profile) as file:
         file.write(stack)
         if colors:
             file.write_colormap(1, colors)

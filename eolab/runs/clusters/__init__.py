@@ -6,16 +6,14 @@ its own in all of them, in the same folder, and a run that was done before is sk
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 
 from eolab.core.errors import ParameterError, check_known
-from eolab.runs import chain, execute
+from eolab.runs import chain
+from eolab.runs.chain import Workers
 from eolab.runs.clusters import on_dask, on_ray
-from eolab.runs.clusters.shared import Say, Workers, threads
-from eolab.runs.execute import Job
+from eolab.runs.clusters.shared import Say
 
 
 def workers(on: str, jobs: int | None, force: bool, say: Say) -> AbstractContextManager[Workers]:
@@ -49,11 +47,7 @@ EXAMPLES = {"dask": "dask=tcp://host:8786", "ray": "ray=host:6379"}
 @contextmanager
 def _here(_: str, jobs: int | None, force: bool, say: Say) -> Iterator[Workers]:
     """Give processes of this machine."""
-
-    def run(job: Job, counter: str) -> str:
-        return chain.step(replace(job, environment=threads(jobs or 1)), counter, force, say)
-
-    yield Workers(jobs or 1, run, execute.stop)
+    yield chain.here(jobs or 1, force, say)
 
 
 KINDS: dict[str, Callable[[str, int | None, bool, Say], AbstractContextManager[Workers]]] = {

@@ -13,8 +13,9 @@ from uuid import uuid4
 
 from eolab.core.errors import ParameterError, RunError, missing_package
 from eolab.runs import chain, execute, folders, history
+from eolab.runs.chain import Workers
 from eolab.runs.clusters import shared
-from eolab.runs.clusters.shared import Say, Workers
+from eolab.runs.clusters.shared import Say
 from eolab.runs.execute import Job
 
 _LOOK_EVERY_S = 1.0
@@ -146,7 +147,7 @@ def _work(
 
     limit = (worker.memory_manager.memory_limit or 0) / worker.state.nthreads
     wanted = partial(_wanted, worker, worker.get_current_task())
-    job = replace(job, environment=shared.threads(beside))
+    job = replace(job, environment=chain.threads(beside))
     with _guarded(job.folder, wanted, limit) as reasons:
         outcome = chain.step(job, counter, force, say)
     if reasons and history.RunRecord(job.folder).status == "stopped":

@@ -14,8 +14,9 @@ from uuid import uuid4
 
 from eolab.core.errors import ParameterError, RunError, missing_package
 from eolab.runs import chain, execute
+from eolab.runs.chain import Workers
 from eolab.runs.clusters import shared
-from eolab.runs.clusters.shared import Say, Workers
+from eolab.runs.clusters.shared import Say
 from eolab.runs.execute import Job
 
 STORE_BYTES = 100_000_000  # of Ray's memory for objects, of which runs need none; Ray takes 78 MB at least
@@ -204,7 +205,7 @@ def _work(
     import ray
 
     shared.begin(job, environment, ray.util.get_node_ip_address())
-    job = replace(job, environment=shared.threads(beside))
+    job = replace(job, environment=chain.threads(beside))
     with ThreadPoolExecutor(1) as beside_it:  # an interrupt by Ray wakes only a thread that looks for it
         going = beside_it.submit(
             chain.step, job, counter, force, lambda text: ray.get(board.put.remote(key, text))
