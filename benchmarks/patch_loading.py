@@ -107,6 +107,7 @@ def convert(root: Path, out: Path, method: str, workers: int, table: pd.DataFram
         metadata={"coords": {"band": list(BANDS)}, "simulated": True},
         progress=False,
         workers=workers,
+        processes=True,
     )
 
 

@@ -387,6 +387,25 @@ def test_statistics_are_stable_where_the_mean_is_large():
     assert abs(naive - values.std()) > 1e-3  # what the formula protects from
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_statistics_of_whole_numbers_are_exact(kind):
+    """Their sums are not rounded, in chunks of any length, also of the largest numbers alone."""
+    rng = np.random.default_rng(0)
+    most = np.iinfo(kind).max
+    values = rng.integers(0, most, (3, 5000), kind, endpoint=True)
+    values[1] = most
+    running = RunningStatistics(3)
+    for part in np.array_split(values.T, [0, 256, 300, 1100]):
+        running.update(np.ascontiguousarray(part).T)
+    found, wide = running.result(), values.astype(np.float64)
+    assert found["count"].tolist() == [5000] * 3
+    assert found["min"].tolist() == wide.min(1).tolist()
+    assert found["max"].tolist() == wide.max(1).tolist()
+    assert found["std"][1] == 0
+    np.testing.assert_allclose(found["mean"], wide.mean(1), rtol=1e-14)
+    np.testing.assert_allclose(found["std"], wide.std(1), rtol=1e-13)
+
+
 def test_a_band_without_values_has_no_statistics():
     running = RunningStatistics(2)
     running.update(np.array([[np.nan, np.nan], [1.0, 2.0]]))

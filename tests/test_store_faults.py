@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -146,6 +147,59 @@ def test_an_error_of_one_worker_stops_them_all_and_a_second_call_goes_on(tmp_pat
     write(tmp_path / "store", produce=rest, workers=workers)
     assert sorted(rest.parts) == ["scene2", "scene3"]
     assert contents(tmp_path / "store") == whole
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
+def test_an_error_in_a_process_stops_them_all_and_a_second_call_goes_on(tmp_path, whole):
+
+    def failing(rows):
+        if rows["part"].iloc[0] == "scene2":
+            raise StoreError("scene2 cannot be made")
+        return produce(rows)
+
+    with pytest.raises(StoreError, match="scene2 cannot be made"):
+        write(tmp_path / "store", produce=failing, workers=2, processes=True)
+    assert not multiprocessing.active_children()
+    journal = (tmp_path / "store" / layout.JOURNAL_FILE).read_bytes().splitlines()
+    assert [json.loads(line)[0] for line in journal] == ["scene0", "scene1"]
+    assert contents(write(tmp_path / "store", workers=2, processes=True).path) == whole
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
+def test_a_process_that_the_system_ends_is_said_in_a_sentence(tmp_path, whole):
+
+    def ended(rows):
+        if rows["part"].iloc[0] == "scene1":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return produce(rows)
+
+    with pytest.raises(StoreError, match=r"ended from outside.*run again, with fewer"):
+        write(tmp_path / "store", produce=ended, workers=2, processes=True)
+    assert contents(write(tmp_path / "store").path) == whole
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
+def test_processes_end_with_the_one_that_is_killed_and_leave_its_lock(tmp_path, whole):
+    folder, log = tmp_path / "store", tmp_path / "log"
+    log.touch()
+
+    def waiting(rows):
+        with log.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        time.sleep(60)
+
+    writer = os.fork()
+    if not writer:
+        write(folder, produce=waiting, workers=2, processes=True)
+        os._exit(1)
+    while len(log.read_text().split()) < 2:
+        time.sleep(0.01)
+    os.kill(writer, signal.SIGKILL)
+    os.waitpid(writer, 0)
+    made = [Path(f"/proc/{process}") for process in log.read_text().split()]
+    while any(one.exists() and "(zombie)" not in (one / "status").read_text() for one in made):
+        time.sleep(0.01)
+    assert contents(write(folder).path) == whole
 
 
 def alive_workers() -> list[str]:

@@ -46,8 +46,8 @@ class Checkpoint:
 
     Each state names the file of the best weights that belongs to it, so that a kill between the two leaves a
     pair that fits. A state that cannot be read is set aside and the one before it counts. Once training has
-    ended, the best weights are kept alone: the optimizer's variables, twice as large, are of no more use. Once
-    the network is saved beside the folder as ``model.keras``, :meth:`release` removes these too.
+    ended, the best weights are kept alone: the optimizer's variables, twice as large, are of no more use.
+    When the network is saved beside the folder as ``model.keras``, :meth:`release` removes these too.
 
     Where several processes train together the first one alone reads and writes; the others get what it
     reads, so all call the same methods.

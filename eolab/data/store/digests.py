@@ -7,6 +7,7 @@ each block of 4 MiB of each array; what comparing them costs is measured in ``be
 import hashlib
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ import numpy as np
 import pandas as pd
 
 from eolab.core.errors import StoreError
+from eolab.core.progress import in_threads
 from eolab.data.store import layout
 from eolab.data.store.layout import ArraySpec
 from eolab.data.store.planning import column_digests
 
 KEY = "digests"
 BLOCK = 4 << 20  # bytes of an array that are checked together
+PIECE = 16  # blocks that a thread reads at a time
 WHOLE = 64 << 20  # bytes up to which an array, such as labels, is checked as a whole when it is first mapped
 OLD = "has no digests of its arrays (it was written before they were kept): damage to them goes unnoticed."
 CHANGED = "{path} is not what was written: it was changed or damaged after that; {remedy}."
@@ -50,6 +53,10 @@ def of_blocks(path: Path, start: int, size: int, blocks: Iterable[int]) -> Itera
             yield number, f"{zlib.crc32(file.read(size)):08x}"
 
 
+def _crcs(path: Path, start: int, blocks: Iterable[int]) -> str:
+    return "".join(crc for _, crc in of_blocks(path, start, BLOCK, blocks))
+
+
 def signature(path: Path) -> tuple[int, int]:
     """Return size and time of change of a file, zeros where it is gone: a glance that costs microseconds."""
     try:
@@ -74,8 +81,10 @@ def signed(folder: Path, info: Mapping[str, Any], table: list[bytes]) -> dict[st
         for name, spec in info["arrays"].items():
             path, one = layout.array_file(folder, name), ArraySpec(**spec)
             start, size = len(layout.npy_header(one, info["samples"])), path.stat().st_size
-            crcs = of_blocks(path, start, BLOCK, range(-(-(size - start) // BLOCK)))
-            found["arrays"][name] = "".join(crc for _, crc in crcs)
+            numbers = range(-(-(size - start) // BLOCK))
+            pieces = [numbers[first : first + PIECE] for first in range(0, len(numbers), PIECE)]
+            read = partial(_crcs, path, start)
+            found["arrays"][name] = "".join(in_threads(read, pieces, "", progress=False, threads=2))
     found["description"] = of_description(info)
     found["table"] = [of_content(content) for content in table]
     return {**info, KEY: found}

@@ -1,10 +1,16 @@
 """Writing a store part by part: resumable after a kill, refused when stale, and told about a full disk."""
 
 import contextlib
+import ctypes
 import json
+import multiprocessing
+import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +27,7 @@ from eolab.data.store.reading import Store, open_store, table_bytes
 
 Produce = Callable[[pd.DataFrame], Mapping[str, np.ndarray]]
 WORKER = "eolab-store"  # begins the names of the threads that make parts
+END_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 
 
 def write_store(
@@ -34,6 +41,7 @@ def write_store(
     progress: bool = True,
     overwrite: bool = False,
     workers: int = 1,
+    processes: bool = False,
 ) -> Store:
     """Write a store, or go on with one that was interrupted, or open it if it is there already.
 
@@ -54,6 +62,8 @@ def write_store(
         progress: Whether to show progress.
         overwrite: Whether to remove what is there and start anew.
         workers: Parts that are made at the same time, by threads; they are written in their order.
+        processes: Whether several workers are processes, where the system is Linux: for a `produce` that
+            runs Python rather than NumPy most of the time. What it changes in memory stays in its process.
 
     Raises:
         ParameterError: If there is no worker.
@@ -75,7 +85,7 @@ def write_store(
         if overwrite or not started:
             _start(plan)
         if overwrite or not finished:
-            _write_parts(plan, produce, progress, workers)
+            _write_parts(plan, produce, progress, workers, processes and sys.platform == "linux")
             _finish(plan)
         for name in (layout.JOURNAL_FILE, layout.PLAN_FILE):
             (plan.folder / name).unlink(missing_ok=True)
@@ -164,7 +174,7 @@ def _read_journal(plan: Plan) -> set[Part]:
     return done
 
 
-def _write_parts(plan: Plan, produce: Produce, progress: bool, workers: int) -> None:
+def _write_parts(plan: Plan, produce: Produce, progress: bool, workers: int, processes: bool) -> None:
     """Write the parts that the journal lacks."""
     for name, spec in plan.arrays.items():
         layout.check_array_file(plan.folder, name, spec, len(plan.table))
@@ -173,48 +183,86 @@ def _write_parts(plan: Plan, produce: Produce, progress: bool, workers: int) -> 
         disk.write_atomically(plan.folder / layout.TABLE_FILE, table)
     done = _read_journal(plan)
     left = [part for part in plan.parts if part not in done]
-    with contextlib.closing(_produced(plan, left, produce, workers)) as made:
+    with contextlib.closing(_produced(plan, left, produce, workers, processes)) as made:
         for part, produced in track(made, f"Writing {plan.folder.name}", len(left), "part", progress):
-            check_part(plan, part, produced)
-            _write_part(plan, part, produced)
+            if produced is not None:
+                _write_arrays(plan, part, produced)
+            _note(plan, part)
 
 
-def _write_part(plan: Plan, part: Part, produced: Mapping[str, np.ndarray]) -> None:
-    """Write the rows of a part, and then to the journal that they are there."""
-    _, start, _ = part
+def _write_arrays(plan: Plan, part: Part, produced: Mapping[str, np.ndarray]) -> None:
+    """Write the rows of a part."""
+    check_part(plan, part, produced)
     with disk.full_disk(plan.folder, plan.needed):
         for array, spec in plan.arrays.items():
-            _write_rows(plan, array, spec, start, produced[array])
-        with (plan.folder / layout.JOURNAL_FILE).open("ab") as file:
-            file.write(json.dumps(part).encode() + b"\n")
-            file.flush()
-            disk.sync(file.fileno())
+            _write_rows(plan, array, spec, part[1], produced[array])
+
+
+def _note(plan: Plan, part: Part) -> None:
+    """Write to the journal that the rows of a part are there."""
+    with (
+        disk.full_disk(plan.folder, plan.needed),
+        (plan.folder / layout.JOURNAL_FILE).open("ab") as file,
+    ):
+        file.write(json.dumps(part).encode() + b"\n")
+        file.flush()
+        disk.sync(file.fileno())
 
 
 def _produced(
-    plan: Plan, parts: Sequence[Part], produce: Produce, workers: int
-) -> Generator[tuple[Part, Mapping[str, np.ndarray]]]:
-    """Yield each part with its arrays, in order; with several workers the next ones are made meanwhile."""
+    plan: Plan, parts: Sequence[Part], produce: Produce, workers: int, processes: bool
+) -> Generator[tuple[Part, Mapping[str, np.ndarray] | None]]:
+    """Yield each part with its arrays, in order; with several workers the next ones are made meanwhile.
 
-    def make(part: Part) -> Mapping[str, np.ndarray]:
-        _, start, stop = part
-        return produce(plan.table.iloc[start:stop].reset_index(drop=True))
-
+    Processes write what they make: from them come parts without arrays.
+    """
+    make: Callable[[Part], Mapping[str, np.ndarray] | None] = partial(_make, plan, produce)
     if workers == 1:
         yield from ((part, make(part)) for part in parts)
         return
-    pool = ThreadPoolExecutor(workers, thread_name_prefix=WORKER)
+    pool: Executor = ThreadPoolExecutor(workers, thread_name_prefix=WORKER)
+    if processes:
+        forked = multiprocessing.get_context("fork")  # as `produce` may be of a notebook
+        pool = ProcessPoolExecutor(workers, forked, _begin, (plan, produce))
+        make = _make_and_write
     try:
-        ahead: deque[tuple[Part, Future[Mapping[str, np.ndarray]]]] = deque()
+        ahead: deque[tuple[Part, Future[Mapping[str, np.ndarray] | None]]] = deque()
         for part in parts:
             ahead.append((part, pool.submit(make, part)))
-            if len(ahead) == workers:
+            if len(ahead) == workers + processes:  # one waits, so that no process does
                 first, future = ahead.popleft()
                 yield first, future.result()
         for first, future in ahead:
             yield first, future.result()
+    except BrokenProcessPool:
+        raise StoreError(
+            f"A process that made parts of {plan.folder} was ended from outside, mostly as memory ran out: "
+            "run again, with fewer workers; finished parts are kept."
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)  # where one failed, those that wait are not made any more
+
+
+def _make(plan: Plan, produce: Produce, part: Part) -> Mapping[str, np.ndarray]:
+    """Return the arrays of a part."""
+    _, start, stop = part
+    return produce(plan.table.iloc[start:stop].reset_index(drop=True))
+
+
+_work: list[tuple[Plan, Produce]] = []  # in a process that makes parts: for which store, and how
+
+
+def _begin(plan: Plan, produce: Produce) -> None:
+    """Begin a process that makes parts: it ends with the one that started it, which gets all interrupts."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(END_WITH_PARENT, signal.SIGKILL)
+    _work.append((plan, produce))
+
+
+def _make_and_write(part: Part) -> None:
+    """Make and write a part in a process begun for that."""
+    plan, produce = _work[0]
+    _write_arrays(plan, part, _make(plan, produce, part))
 
 
 def _write_rows(plan: Plan, name: str, spec: ArraySpec, start: int, values: np.ndarray) -> None:

@@ -1,6 +1,6 @@
 """Sample table, splits, the producer that writes patches to a store, and what of a store is used."""
 
-import threading
+import multiprocessing
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -408,14 +408,19 @@ class TimedProducer:
     """
 
     def __init__(self, produce: Produce) -> None:
-        self.produce, self.patches = produce, 0
-        self._start, self._lock = time.perf_counter(), threading.Lock()
+        self.produce, self._start = produce, time.perf_counter()
+        self._patches = multiprocessing.Value("q", 0)  # also of what other processes convert
+
+    @property
+    def patches(self) -> int:
+        """Number of patches that were converted."""
+        return int(self._patches.value)
 
     def __call__(self, rows: pd.DataFrame) -> dict[str, np.ndarray]:
         """Return the arrays of a part."""
         arrays = dict(self.produce(rows))
-        with self._lock:
-            self.patches += len(rows)
+        with self._patches.get_lock():
+            self._patches.value += len(rows)
         return arrays
 
     def seconds(self, table: pd.DataFrame) -> float:
