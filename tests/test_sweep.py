@@ -12,7 +12,7 @@ from scipy import stats
 
 from eolab import runs
 from eolab.core.errors import ParameterError
-from eolab.runs import clusters, history, lines, study, sweep
+from eolab.runs import chain, history, lines, study, sweep
 from eolab.runs.study import Sweep
 
 NOTE = "The paper's numbers are means over the classes."
@@ -67,8 +67,8 @@ def test_markdown_is_padded() -> None:
 
 
 def test_runs_at_once_share_the_cores() -> None:
-    assert clusters.threads(1) == {}
-    assert int(clusters.threads(1000)["OMP_NUM_THREADS"]) == 1
+    assert chain.threads(1) == {}
+    assert int(chain.threads(1000)["OMP_NUM_THREADS"]) == 1
 
 
 @pytest.fixture(scope="module")
