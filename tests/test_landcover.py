@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import landcover_example as example
 import numpy as np
 import pandas as pd
@@ -234,28 +236,62 @@ def test_default_buffer_is_the_side_of_a_polygon_of_mean_area():
     assert landcover.samples.default_buffer_m(series, groups) == pytest.approx(20)
 
 
+def border_everywhere(series: xr.Dataset) -> np.ndarray:
+    shape = series["label"].shape
+    return landcover.samples.border_m(series, *np.indices(shape).reshape(2, -1)).reshape(shape)
+
+
 def test_distance_to_the_border_of_a_polygon_is_in_metres_from_the_pixels_centre():
     label = np.zeros((5, 6), np.uint8)
     label[:, 4:] = 1
     label[4] = 255
     data = example.place(xr.Dataset({"label": (("y", "x"), label)}), cell_x=10, cell_y=30)
-    found = landcover.samples.border_m(data)
+    found = border_everywhere(data)
     assert found[0].tolist() == [35, 25, 15, 5, 5, 15]  # the scene's edge is no border
     assert found[3].tolist() == [5] * 6  # beside pixels without a label, in half pixels of the shorter side
     assert found[4].tolist() == [0] * 6
     alone = example.place(xr.Dataset({"label": (("y", "x"), np.ones((3, 3), np.uint8))}))
-    assert np.isinf(landcover.samples.border_m(alone)).all()
+    assert np.isinf(border_everywhere(alone)).all()
 
 
 def test_distance_to_the_border_is_that_to_the_nearest_other_label(wide):
     """By brute force over all pairs; beside a bent border they differ by less than a pixel."""
     part = wide.isel(y=slice(0, 40), x=slice(0, 40))
-    label, found = part["label"].to_numpy(), landcover.samples.border_m(part)
+    label, found = part["label"].to_numpy(), border_everywhere(part)
     y, x = np.mgrid[:40, :40]
     for row, col in zip(*np.nonzero(label != 255), strict=True):
         other = label != label[row, col]
         nearest = 10 * np.hypot(y[other] - row, x[other] - col).min() - 5
         assert abs(found[row, col] - nearest) < 10
+
+
+def test_distances_to_borders_are_those_of_the_whole_scene_however_it_is_cut(monkeypatch):
+    """Also where the next border is many squares away, and in pixels that are no squares."""
+    label = np.zeros((70, 90), np.uint8)
+    label[3:9, 80:] = 1
+    label[60:, :7] = 255
+    series = example.place(xr.Dataset({"label": (("y", "x"), label)}), cell_x=10, cell_y=20)
+    whole = border_everywhere(series)
+    monkeypatch.setattr(landcover.samples, "BLOCK", 8)
+    np.testing.assert_array_equal(border_everywhere(series), whole)
+
+
+def test_samples_and_distances_of_a_large_scene_take_few_bytes_a_pixel(monkeypatch):
+    """A tile of 10980² pixels took 33 bytes a pixel for distances to borders, 4 GB, and 11 for the draw."""
+    side = 1600
+    monkeypatch.setattr(landcover.samples, "BLOCK", 128)  # of a tile it is as small
+    label = np.random.default_rng(0).integers(0, 5, (side // 20, side // 20), np.uint8)
+    label = label.repeat(20, 0).repeat(20, 1)
+    series = example.place(xr.Dataset({"label": (("y", "x"), label)}))
+    tracemalloc.start()
+    table = landcover.sample_table(series, 20, 50)
+    drawn = tracemalloc.get_traced_memory()[1]
+    tracemalloc.reset_peak()
+    landcover.samples.border_m(series, table["row"].iloc[:3], table["col"].iloc[:3])
+    measured = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert drawn < 6 * side**2
+    assert measured < 6 * side**2
 
 
 # === Windows and store ===

@@ -19,6 +19,7 @@ from eolab.studies.landcover.series import in_year, years_of
 from eolab.studies.protocol import Produce
 
 Inputs = dict[str, np.ndarray]
+BLOCK = 1024  # side of the squares, in pixels, around which distances to borders are measured
 
 
 def sample_table(
@@ -40,17 +41,15 @@ def sample_table(
         :func:`each_year` makes the samples of years of them.
     """
     rng = np.random.default_rng(seed)
-    label = np.asarray(series["label"]).ravel()
-    labelled = np.flatnonzero(label != IGNORE)
-    scored = rng.choice(labelled, min(uniform, len(labelled) // 2), replace=False)
-    rest = np.ones(label.size, bool)
+    label = np.asarray(series["label"])
+    labelled = label != IGNORE
+    scored = _draw(labelled, min(uniform, np.count_nonzero(labelled) // 2), rng)
+    rest = np.ones(label.shape, bool)
     rest[scored] = False
-    learned = []
-    for index in np.unique(label[labelled]):
-        pixels = np.flatnonzero((label == index) & rest)
-        learned.append(rng.choice(pixels, min(per_class, len(pixels)), replace=False))
-    flat = np.concatenate([scored, *learned])
-    row, col = np.divmod(flat, series.sizes["x"])
+    known = np.setdiff1d(np.unique(label), [IGNORE])
+    learned = [_draw((label == index) & rest, per_class, rng) for index in known]
+    row, col = np.concatenate([scored, *learned], axis=1)
+    at = label[row, col]
     x, y = positions_m(series["x"].to_numpy()[col], series["y"].to_numpy()[row], series.rio.crs)
     table = pd.DataFrame(
         {
@@ -58,14 +57,31 @@ def sample_table(
             "col": col.astype(np.int32),
             "y": y,
             "x": x,
-            "label": label[flat],
-            "draw": np.repeat(["uniform", "per_class"], [len(scored), len(flat) - len(scored)]),
+            "label": at,
+            "draw": np.repeat(["uniform", "per_class"], [scored[0].size, row.size - scored[0].size]),
             "part": (row // window) * -(-series.sizes["x"] // window) + col // window,
         }
     )
     table = table.sort_values(["part", "row", "col"], ignore_index=True)
     table.insert(0, "id", np.arange(len(table)))
     return table
+
+
+def _draw(pixels: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Draw some pixels of a mask (y, x), at most all; return rows and columns.
+
+    The mask's pixels are counted row by row: their numbers alone would take 1 GB of a tile of Sentinel-2.
+    """
+    each = np.count_nonzero(pixels, axis=1)
+    ends = np.cumsum(each)
+    total = int(each.sum())
+    nth = rng.choice(total, min(count, total), replace=False)
+    row = np.searchsorted(ends, nth, side="right")
+    col = np.empty_like(row)
+    for one in np.unique(row):
+        here = row == one
+        col[here] = np.flatnonzero(pixels[one])[nth[here] - (ends[one] - each[one])]
+    return row, col
 
 
 def each_year(table: pd.DataFrame, series: xr.Dataset, years: Sequence[int] = ()) -> pd.DataFrame:
@@ -179,21 +195,26 @@ def connected_groups(series: xr.Dataset) -> np.ndarray:
     last = 0
     for index in np.unique(label[label != IGNORE]):
         areas, count = ndimage.label(label == index)
-        groups[areas > 0] = areas[areas > 0] + last
+        np.add(areas, np.int32(last), out=groups, where=areas > 0)
         last += count
     return groups
 
 
-def border_m(series: xr.Dataset) -> np.ndarray:
-    """Measure how far each pixel lies from the border of its polygon of the old map.
+def border_m(series: xr.Dataset, row: Any, col: Any) -> np.ndarray:
+    """Measure how far some pixels lie from the border of their polygon of the old map.
+
+    Only the ground around them is looked at, as far as the next border: a tile of Sentinel-2 as a whole takes
+    4 GB.
 
     Args:
         series: Result of :func:`open_series`.
+        row: Rows of the pixels (N,).
+        col: Their columns (N,).
 
     Returns:
         Metres from the pixel's centre to the nearest side it shares, or a pixel nearby shares, with another
-        label, (y, x) float32; 0 where the label is ignored, infinite without any border. The edge of the
-        scene is no border.
+        label, (N,) float32; 0 where the label is ignored, infinite without any border. The edge of the scene
+        is no border.
     """
     from scipy import ndimage
 
@@ -204,10 +225,22 @@ def border_m(series: xr.Dataset) -> np.ndarray:
         beside[here] |= differs
         beside[there] |= differs
     size = pixel_size_m(series.odc.geobox)
-    if not beside.any():
-        return np.where(label == IGNORE, 0, np.inf).astype(np.float32)
-    distance = ndimage.distance_transform_edt(~beside, sampling=size).astype(np.float32) + min(size) / 2
-    return np.where(label == IGNORE, np.float32(0), distance).astype(np.float32)
+    row, col = np.asarray(row), np.asarray(col)
+    found = np.full(row.shape, np.inf, np.float32)
+    place = np.stack([row // BLOCK, col // BLOCK])
+    for block in np.unique(place, axis=1).T if beside.any() else ():
+        here, reach, whole = (place == block[:, None]).all(axis=0), BLOCK // 4, False
+        while not whole:
+            around = tuple(slice(max(0, at * BLOCK - reach), (at + 1) * BLOCK + reach) for at in block)
+            window = beside[around]
+            whole = window.shape == beside.shape
+            if window.any():
+                distance = ndimage.distance_transform_edt(~window, sampling=size).astype(np.float32)
+                found[here] = distance[row[here] - around[0].start, col[here] - around[1].start]
+                if (found[here] <= reach * min(size)).all():  # what lies further out is further away
+                    break
+            reach *= 4
+    return np.where(label[row, col] == IGNORE, 0, found + min(size) / 2).astype(np.float32)
 
 
 def default_block_m(series: xr.Dataset) -> float:
