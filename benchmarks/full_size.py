@@ -6,7 +6,8 @@ Data sets are laid out as published: BigEarthNet's 590,326 and 549,488 patches, 
 Landslide4Sense, 335 sequences of SEN12-FLOOD. A twin of few samples is written, and its files are linked
 under new names to as many as published; images of sequences are written, of 48 x 48 pixels. BigEarthNet's
 store has the published size and no pixels: it is a sparse file. What reading, resampling and statistics of
-pixels cost is measured by `patch_loading.py`.
+pixels cost is measured by `patch_loading.py`; of a tile of Sentinel-2 only the map is made up, as its images
+are read window by window (`tile_rates.py`, `mapping_memory.py`).
 
 Each study and size runs in a process of its own, stage by stage as in the notebooks, whose numbers they
 bear. Memory is the highest that a stage has as its own, without pages of mapped files, above that of its
@@ -46,16 +47,16 @@ from sequence_preprocessing import peaks
 
 from eolab import evaluation
 from eolab.core import files
-from eolab.data import catalog, fingerprints, leakage, store
+from eolab.data import catalog, fingerprints, leakage, splits, store
 from eolab.data.layouts import sen12flood
 from eolab.data.store import digests, statistics, writing
-from eolab.studies import flood, landslide, scenes
+from eolab.studies import flood, landcover, landslide, scenes
 
 Stages = dict[str, Callable[[], Any]]
 SIDE = 90  # patches along a side of a product
-SIZES = {"scenes_v1": 590_326, "scenes_v2": 549_488, "landslide": 3_799, "flood": 335}
+SIZES = {"scenes_v1": 590_326, "scenes_v2": 549_488, "landslide": 3_799, "flood": 335, "landcover": 10_980**2}
 LAYOUTS = {"scenes_v1": "bigearthnet_v1", "scenes_v2": "bigearthnet_v2"}
-LAYOUTS |= {"landslide": "landslide4sense", "flood": "sen12flood"}
+LAYOUTS |= {"landslide": "landslide4sense", "flood": "sen12flood", "landcover": "sentinel2_corine"}
 SAYING_S, SAYING_MB = 1.0, 50.0  # less is noise
 
 
@@ -129,6 +130,14 @@ def lay_flood(folder: Path, count: int, twin: Path) -> None:
 
     test = count * 100 // SIZES["flood"]
     sen12flood.write(folder, train=count - test, test=test, size=48, progress=False)
+
+
+def lay_landcover(folder: Path, count: int, twin: Path) -> None:
+    """A map of squares of 500 m, as large as a tile; no image of it is read."""
+    folder.mkdir()
+    side = round(count**0.5)
+    cells = np.random.default_rng(0).integers(0, 12, (side // 50 + 1, side // 50 + 1), np.uint8)
+    np.save(folder / "label.npy", cells.repeat(50, 0).repeat(50, 1)[:side, :side])
 
 
 # === Stages ===
@@ -405,6 +414,44 @@ def flood_stages(entry: catalog.DataEntry, place: Path) -> Stages:
     }
 
 
+def landcover_stages(entry: catalog.DataEntry, place: Path) -> Stages:
+    import xarray as xr
+    from affine import Affine
+    from odc.geo.geobox import GeoBox
+    from odc.geo.xr import xr_coords
+
+    label = np.load(entry.path / "label.npy")
+    grid = GeoBox(label.shape, Affine(10, 0, 300_000, 0, -10, 5_000_000), "EPSG:32631")
+    series = xr.Dataset({"label": (("y", "x"), label)}, coords=xr_coords(grid))
+    samples, found = landcover.samples, dict[str, Any]()
+    block_m = samples.default_block_m(series)
+
+    def draw() -> None:
+        table = landcover.sample_table(series, 400, 3000, 512)
+        found["table"] = table.assign(block=splits.block_numbers(table, block_m))
+
+    def polygons() -> None:
+        groups = samples.connected_groups(series)
+        found["table"]["group"] = groups[found["table"]["row"], found["table"]["col"]]
+        found["polygon_m"] = samples.default_buffer_m(series, groups)
+
+    def borders() -> None:
+        samples.border_m(series, found["table"]["row"], found["table"]["col"])
+
+    def divide() -> None:
+        share = {"validation": 0.2, "test": 0.3, "seed": 0}
+        splits.apart_blocks(found["table"], block_m, found["polygon_m"], **share)
+        splits.by_group(found["table"], label="label", **share)
+        splits.random(found["table"], **share)
+
+    return {
+        "02 samples drawn": draw,
+        "02 polygons": polygons,
+        "02 distances to borders": borders,
+        "02 splits": divide,
+    }
+
+
 # === Measuring ===
 
 
@@ -433,7 +480,8 @@ class Opened:
 def measure(study: str, root: Path, place: Path) -> None:
     """Run the stages of a study; print a line of JSON for each."""
     entry = catalog.DataEntry(study, str(root), LAYOUTS[study], root / "entry.yaml", root.parent)
-    stages = {"landslide": landslide_stages, "flood": flood_stages}.get(study, scenes_stages)(entry, place)
+    makers = {"landslide": landslide_stages, "flood": flood_stages, "landcover": landcover_stages}
+    stages = makers.get(study, scenes_stages)(entry, place)
     opened = Opened(root)
     for name, stage in stages.items():
         before = opened.count

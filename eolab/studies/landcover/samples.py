@@ -43,7 +43,7 @@ def sample_table(
     rng = np.random.default_rng(seed)
     label = np.asarray(series["label"])
     labelled = label != IGNORE
-    scored = _draw(labelled, min(uniform, np.count_nonzero(labelled) // 2), rng)
+    scored = _draw(labelled, min(uniform, int(np.count_nonzero(labelled)) // 2), rng)
     rest = np.ones(label.shape, bool)
     rest[scored] = False
     known = np.setdiff1d(np.unique(label), [IGNORE])
