@@ -64,7 +64,7 @@ def keras_network(options: argparse.Namespace) -> Any:
     sizes = {"height": height, "width": width, "channels": options.bands, "outputs": 1}
     given = {"backbone": options.backbone, "dropout": options.dropout}
     network = models.build("deeplabv3", head="values", activation="linear", **sizes, **given)
-    how = models.compile_options("deeplabv3")
+    how = {"jit_compile": False}
     network.compile(keras.optimizers.Adam(LEARNING_RATE), {"values": losses.build("mse")}, **how)
     return network
 

@@ -25,31 +25,39 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # processes share the card
 
-from gpu_cases import CASES, PLACE, Case, small
+from gpu_cases import CASES, PLACE, Case, Way, small
 
 AT_ONCE = {"keras": 3, "torch": 5} if (os.cpu_count() or 1) >= 8 else {"keras": 1, "torch": 1}  # that compile
 
 
-def work(library: str, case: Case, parts: bool, connection: Connection) -> None:
-    """Compile a network's ways, say what is known of them, then take rounds of them as they are asked for."""
+Made = tuple[dict[str, Way], dict[str, Any]]  # ways by name, and facts
+
+
+def ways_of(library: str, case: Case, parts: bool) -> Made:
+    """Return the ways of a library for a network, compiled."""
     os.environ["KERAS_BACKEND"] = "jax"
-    sys.path.insert(0, str(Path(__file__).parent))
-    start = time.perf_counter()
     if library == "keras":
         from gpu_keras import keras_ways
 
-        ways, facts = keras_ways(case, parts)
-    else:
-        from gpu_torch import torch_ways
+        return keras_ways(case, parts)
+    from gpu_torch import torch_ways
 
-        ways, facts = torch_ways(case)
+    return torch_ways(case)
+
+
+def work(make: Callable[[], Made], connection: Connection) -> None:
+    """Compile a network's ways, say what is known of them, then take rounds of them as they are asked for."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    start = time.perf_counter()
+    ways, facts = make()
     connection.send((list(ways), {**facts, "seconds": time.perf_counter() - start}))
     while True:
         name, steps = connection.recv()
@@ -61,10 +69,10 @@ def work(library: str, case: Case, parts: bool, connection: Connection) -> None:
 class Worker:
     """A process of one library for one network."""
 
-    def __init__(self, library: str, name: str, case: Case, parts: bool) -> None:
+    def __init__(self, library: str, name: str, make: Callable[[], Made]) -> None:
         self.library, self.name = library, name
         self.connection, other = multiprocessing.Pipe()
-        self.process = multiprocessing.Process(target=work, args=(library, case, parts, other), daemon=True)
+        self.process = multiprocessing.Process(target=work, args=(make, other), daemon=True)
         self.process.start()
         other.close()
 
@@ -99,7 +107,8 @@ def compiled(
     while at_work or any(waiting.values()):
         for library, names in waiting.items():
             while names and sum(one.library == library for one in at_work) < AT_ONCE[library]:
-                at_work.append(Worker(library, names[0], cases[names.pop(0)], parts))
+                name = names.pop(0)
+                at_work.append(Worker(library, name, partial(ways_of, library, cases[name], parts)))
         ready = wait([one.connection for one in at_work], max(0.0, end - time.perf_counter()))
         if not ready:
             break
@@ -113,14 +122,19 @@ def compiled(
     return found
 
 
-def measured(workers: list[Worker], case: Case, rounds: int, seconds: float) -> dict[str, Any]:
-    """Return samples a second of each way, medians of rounds in which all take turns, and facts."""
+def measured(
+    workers: list[Worker], case: Case, rounds: int, seconds: float, least: int = 4
+) -> dict[str, Any]:
+    """Return samples a second of each way, medians of rounds in which all take turns, and facts.
+
+    A turn takes about some seconds, and a multiple of `least` steps.
+    """
     ways = [(worker, way) for worker in workers for way in worker.ways]
     steps = {}
     for worker, way in ways:
-        worker.seconds(way, 2)
-        each = worker.seconds(way, 8) / 8
-        steps[way] = max(4, math.ceil(seconds / each))
+        each = worker.seconds(way, least) / least
+        each = min(each, worker.seconds(way, least) / least)
+        steps[way] = least * math.ceil(seconds / each / least)
     taken: dict[str, list[float]] = {way: [] for _, way in ways}
     for turn in range(rounds):
         for worker, way in ways[turn % len(ways) :] + ways[: turn % len(ways)]:

@@ -1,4 +1,4 @@
-"""Keras's side of `gpu.py`: networks as `eolab.tasks.fit` trains them, and as fitted ones predict."""
+"""Keras's side of `gpu.py` and `processor.py`: networks as `eolab.tasks.fit` trains them."""
 
 # ruff: noqa: D102 (each method is a way to be measured; the class documents them)
 
@@ -36,16 +36,14 @@ class InMemory:
 
 
 class KerasNetwork:
-    """A network as `eolab.tasks.fit` trains it and as a fitted network predicts, in mixed_bfloat16."""
+    """A network as `eolab.tasks.fit` trains it, on the backend in force."""
 
-    def __init__(self, case: Case) -> None:
-        import jax
-
+    def __init__(self, case: Case, precision: str) -> None:
         from eolab import models, tasks, training
-        from eolab.prediction.engines import on_batch
-        from eolab.training import fitting, freezing
+        from eolab.training import freezing, setup
 
-        self.setup, self.case, self.task = training.set_up(0, "bfloat16"), case, tasks.get(case.task)
+        setup.keep_memory()
+        self.setup, self.case, self.task = training.set_up(0, precision), case, tasks.get(case.task)
         sizes = dict(case.sizes)
         if self.task.reads == "sequences":
             sizes.pop("times")  # any number
@@ -54,25 +52,23 @@ class KerasNetwork:
         if case.frozen:
             FROZEN.enter_context(freezing.phases(self.network, 1, case.frozen, None)[0].frozen())
         self.samples = InMemory(*samples(case, KEPT * case.batch))
-        source = self.from_memory(KEPT)
-        self.trained = fitting.compile_once(self.network, source, [], self.compiled)
-        self.batches = jax.device_put([source[index] for index in range(KEPT)])
-        self.predict_batch = on_batch(self.network)
 
-    def compiled(self) -> Any:
-        from eolab import models
+    def compiled(self, **how: Any) -> Any:
+        """Return it compiled for training; arguments are those of ``compile`` but the optimizer's."""
         from eolab.tasks.engine import METRICS
-        from eolab.training import fitting, outputs, setup
+        from eolab.training import fitting, outputs
 
-        series = self.task.reads == "series"
-        at_once = models.compile_options(self.case.network)["steps_per_execution"] if series else 1
         losses = outputs.loss_of(self.network, self.task.loss)
         scores = [METRICS[name](self.case.outputs) for name in self.task.metrics]
         made = outputs.Trained(self.network, losses, losses, outputs.metrics_of(self.network, scores))
-        optimizer = fitting.build_optimizer("adam", LEARNING_RATE)
-        jit = setup.jit_compile("auto")
-        made.compile(optimizer=optimizer, jit_compile=jit, steps_per_execution=at_once)
+        made.compile(optimizer=fitting.build_optimizer("adam", LEARNING_RATE), **how)
         return made
+
+    def ready(self, **how: Any) -> Any:
+        """Return it compiled, with all variables."""
+        from eolab.training import fitting
+
+        return fitting.compile_once(self.network, self.from_memory(KEPT), [how], lambda: self.compiled(**how))
 
     def from_memory(self, steps: int) -> Any:
         """Return that many batches of samples in main memory."""
@@ -86,6 +82,22 @@ class KerasNetwork:
         made = (lambda label: targets(label, head)) if named else None
         given = {"shuffle": True, "steps": steps, "targets": made, "ignore": ignore}
         return Batches(self.samples, self.case.batch, **given)
+
+
+class OnGpu(KerasNetwork):
+    """A network in mixed_bfloat16 on JAX, with batches on the card; predicts as a fitted network does."""
+
+    def __init__(self, case: Case) -> None:
+        import jax
+
+        from eolab.prediction.engines import on_batch
+        from eolab.training.fastest import compile_options
+
+        super().__init__(case, "bfloat16")
+        self.trained = self.ready(**compile_options(case.network))
+        source = self.from_memory(KEPT)
+        self.batches = jax.device_put([source[index] for index in range(KEPT)])
+        self.predict_batch = on_batch(self.network)
 
     def on_card(self, steps: int) -> Any:
         """Return that many batches that lie on the card."""
@@ -143,7 +155,7 @@ def keras_ways(case: Case, parts: bool) -> tuple[dict[str, Way], dict[str, Any]]
     import jax
     import keras
 
-    one = KerasNetwork(case)
+    one = OnGpu(case)
     ways: dict[str, Way] = {
         "train, Keras": lambda steps: one.fit(one.on_card(steps)),
         "train, Keras, from memory": lambda steps: one.fit(one.from_memory(steps)),

@@ -40,7 +40,8 @@ def twin_of_images(case: Case) -> Twin:
 
     bands, classes = case.sizes["channels"], case.outputs
     if case.network in UNETS:
-        return UNet(bands, classes, 1.0, *UNETS[case.network]), image, entropy
+        width = case.sizes.get("width_multiplier", 1.0)
+        return UNet(bands, classes, width, *UNETS[case.network]), image, entropy
     if case.network == "deeplabv3":
         return DeepLabV3(bands), image, masked_mse
     network = ResNet50(bands, classes)
@@ -51,8 +52,7 @@ def twin_of_images(case: Case) -> Twin:
 
 def twin_of_series(case: Case) -> Twin:
     import torch
-    from model_throughput import torch_lstm
-    from torch_series import LTAE, TempCNN
+    from torch_series import LSTM, LTAE, TempCNN, Transformer
     from torch_utae import UTAE
 
     bands, classes, times = case.sizes["channels"], case.outputs, case.sizes["times"]
@@ -68,9 +68,10 @@ def twin_of_series(case: Case) -> Twin:
         return UTAE(bands + 1, classes), maps, entropy
     if case.network == "tempcnn":
         return TempCNN(times, bands, classes), some("image", "valid"), entropy
-    if case.network == "ltae":
-        return LTAE(bands, classes), some("image", "valid", "day"), entropy
-    return torch_lstm(argparse.Namespace(bands=bands, classes=classes)), some("image"), entropy
+    if case.network in ("ltae", "transformer"):
+        made = LTAE if case.network == "ltae" else Transformer
+        return made(bands, classes), some("image", "valid", "day"), entropy
+    return LSTM(bands, classes), some("image"), entropy
 
 
 def masked_mse(prediction: Any, truth: Any) -> Any:
@@ -145,9 +146,12 @@ def flood_twin(case: Case) -> Twin:
 
 
 class TorchNetwork:
-    """A network in PyTorch as a careful user trains it, eager or compiled."""
+    """A network in PyTorch as a careful user trains it, eager or compiled; or as written.
 
-    def __init__(self, case: Case, compile_it: bool) -> None:
+    As written is in float32, images with their channels first, and Adam a weight after the other.
+    """
+
+    def __init__(self, case: Case, compile_it: bool, best: bool = True) -> None:
         import torch
 
         self.case, self.on_gpu = case, torch.cuda.is_available()
@@ -158,14 +162,14 @@ class TorchNetwork:
         self.card = [self.to_card(rows) for rows in torch.arange(len(label)).split(case.batch)]
         network, self.read, self.loss_of = twin(case)
         self.network = network.to(self.device)
-        if "height" in case.sizes:
+        if "height" in case.sizes and best:
             self.network = self.network.to(memory_format=torch.channels_last)
         learnt = [weight for weight in self.network.parameters() if weight.requires_grad]
-        self.optimizer = torch.optim.Adam(learnt, LEARNING_RATE, eps=1e-7, fused=True)  # that of Keras
+        self.optimizer = torch.optim.Adam(learnt, LEARNING_RATE, eps=1e-7, fused=best)  # that of Keras
         backend = "inductor" if self.on_gpu else "eager"  # whose compiler for processors is slow
         given = {"dynamic": False, "backend": backend}
         self.call = torch.compile(self.network, **given) if compile_it else self.network
-        self.half = torch.autocast(self.device.type, dtype=torch.bfloat16)
+        self.half = torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=best)
 
     def to_card(self, rows: Any) -> tuple[dict[str, Any], Any]:
         """Return inputs and labels of some samples on the card."""
@@ -198,7 +202,7 @@ class TorchNetwork:
         several = self.case.outputs > 1 and self.case.network != "convlstm"
         with torch.inference_mode(), self.half:
             for index in range(steps):
-                found = self.call(*self.read(self.card[index % KEPT][0])).float()
+                found = self.call(*self.read(self.card[index % len(self.card)][0])).float()
                 (found.softmax(1) if several else found).cpu()
 
     def taken(self, run: Way) -> int:

@@ -59,7 +59,7 @@ def keras_network(options: argparse.Namespace) -> Any:
 
     sizes = {"height": options.size, "width": options.size, "channels": options.bands}
     network = models.build("resnet50_patch", outputs=options.classes, activation="sigmoid", **sizes)
-    how = models.compile_options("resnet50_patch")
+    how = {"jit_compile": False}
     network.compile("adam", losses.build("bce"), **how)
     return network
 

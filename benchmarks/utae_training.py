@@ -61,7 +61,7 @@ def keras_network(options: argparse.Namespace) -> Any:
     sizes = {"times": options.times, "height": options.size, "width": options.size}
     sizes |= {"channels": options.bands, "outputs": options.classes}
     network = models.build("utae_mask", **sizes, dropout=DROPOUT)
-    how = models.compile_options("utae_mask")
+    how = {"jit_compile": False}
     network.compile(keras.optimizers.Adam(LEARNING_RATE), {"mask": losses.build({"ce": 1})}, **how)
     return network
 

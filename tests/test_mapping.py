@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 
 import numpy as np
 import pytest
@@ -165,6 +166,23 @@ def test_each_window_is_read_once_within_a_row_of_blocks(tmp_path):
     assert len(scene.read) == len(set(scene.read)) == len(windows(scene.grid, 32, 8))
 
 
+def test_the_next_window_is_read_while_one_is_predicted(tmp_path):
+    reading = [threading.Event() for _ in range(4)]
+
+    def read(row, col, height, width):
+        reading[col // 8].set()
+        return {"image": np.zeros((height, width), np.float32), "col": col}
+
+    def predict(inputs):
+        following = inputs["col"] // 8 + 1
+        assert following == 4 or reading[following].wait(timeout=20)
+        return np.full((8, 8, 3), 1 / 3, np.float32)
+
+    predict_map(
+        predict, read, grid_of(8, 32), tmp_path / "map.tif", SCHEME, window=8, block=16, progress=False
+    )
+
+
 def test_nodata_stays_nodata_and_is_not_blended(tmp_path):
     nodata = np.zeros((60, 60), bool)
     nodata[:20] = nodata[30:40, 30:40] = True
@@ -292,9 +310,12 @@ def test_interrupted_map_goes_on_at_the_first_unfinished_block(tmp_path):
 
 @pytest.mark.parametrize("change", ["window", "fingerprint", "resume"])
 def test_blocks_of_another_map_are_not_used(tmp_path, change):
+    predicted = []
+
     class Stops(Scene):
         def __call__(self, inputs):
-            if len(self.read) > 3:
+            predicted.append(1)
+            if len(predicted) > 3:
                 raise KeyboardInterrupt
             return inputs["image"][..., ::-1]
 
@@ -334,9 +355,12 @@ KILLED = """
     sys.path.insert(0, {tests!r})
     from test_mapping import Scene
 
+    predicted = []
+
     class Killed(Scene):
         def __call__(self, inputs):
-            if len(self.read) == 6:
+            predicted.append(1)
+            if len(predicted) == 6:
                 os.kill(os.getpid(), signal.SIGKILL)
             return inputs["image"]
 

@@ -146,11 +146,6 @@ def test_a_wrong_name_option_or_size_is_named():
             models.build(name, **SIZES, units=30, heads=4)
 
 
-def test_compile_options_say_what_pays():
-    assert models.compile_options("lstm") == {"jit_compile": False, "steps_per_execution": 16}
-    assert models.compile_options("unet") == {"jit_compile": False, "steps_per_execution": 1}
-
-
 def test_an_unreadable_model_is_named(tmp_path):
     with pytest.raises(DataError, match=r"model\.keras: expected a saved model, found no file"):
         models.load(tmp_path / "model.keras")

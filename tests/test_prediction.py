@@ -93,6 +93,16 @@ def test_an_input_that_a_network_does_not_use_is_no_output(tmp_path):
     np.testing.assert_allclose(found, reference(model, inputs), atol=1e-5)
 
 
+@exported
+@converts
+def test_states_within_a_network_that_is_written_out_over_its_dates_are_no_outputs():
+    """Regression: OpenVINO took no LSTM with unroll: its states came out beside the probabilities."""
+    model = models.build("lstm", times=TIMES, channels=BANDS, outputs=CLASSES, units=4, unroll=True)
+    inputs = inputs_of(3) | {"day": np.zeros((3, TIMES), np.float32)}
+    found = prediction.load(model, "openvino")(inputs)
+    np.testing.assert_allclose(found, reference(model, inputs), atol=1e-5)
+
+
 def test_fixed_batches_are_padded_and_cut(saved):
     predictor = prediction.load(saved[0], batch_size=16)
     predictor._compute.fixed_batch = True

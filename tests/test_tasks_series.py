@@ -13,6 +13,7 @@ from eolab import models, prediction, tasks
 from eolab.core.errors import DataError, ParameterError
 from eolab.data.store import ArraySpec, write_store
 from eolab.tasks import baselines, engine, pretraining
+from eolab.training import fastest
 from eolab.training.contrastive import encoder_of
 
 pytestmark = pytest.mark.slow  # trains networks
@@ -316,11 +317,11 @@ def test_forest_beats_the_majority(store, rows, tmp_path):
     assert share_right(forest, store, rows["test"]) > share_right(majority, store, rows["test"]) + 0.05
 
 
-def test_whether_a_step_is_compiled_is_left_to_the_backend():
-    """A network for series was told not to compile, as is best on TensorFlow: JAX ran it step by step."""
+def test_a_network_is_compiled_in_its_fastest_way_unless_a_notebook_says_how():
     settings = engine._settings(tasks.get(TASK), "lstm", {"epochs": 1})
-    assert settings["steps_per_execution"] == 16
-    assert "jit_compile" not in settings
+    assert {key: settings[key] for key in fastest.compile_options("lstm")} == fastest.compile_options("lstm")
+    told = engine._settings(tasks.get(TASK), "lstm", {"epochs": 1, "jit_compile": True})
+    assert told["jit_compile"] is True
 
 
 @pytest.mark.slow

@@ -5,6 +5,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")  # the best first
+
 
 def processor() -> tuple[str, frozenset[str]]:
     """Return the processor's name, and the names of its instruction sets where the system lists them."""
@@ -15,6 +17,12 @@ def processor() -> tuple[str, frozenset[str]]:
             facts.setdefault(key.strip(), value.strip())
     name = facts.get("model name") or platform.processor() or platform.machine()
     return name, frozenset(facts.get("flags", "").split())
+
+
+def instructions() -> str:
+    """Return the best instructions of this processor that matter to speed, such as "avx512_bf16"."""
+    flags = processor()[1]
+    return next((name for name in INSTRUCTIONS if name in flags), platform.machine())
 
 
 def nvidia_gpus(folder: Path = Path("/proc/driver/nvidia/gpus")) -> list[str]:

@@ -176,17 +176,6 @@ def options(name: str) -> dict[str, Any]:
     return {one.name: one.default for one in parameters if one.name not in ARCHITECTURES[name].preset}
 
 
-def compile_options(name: str) -> dict[str, Any]:
-    """Return the arguments of ``model.compile`` that train one fastest by TensorFlow on a processor.
-
-    Sixteen steps over series run in one go, so that callbacks see every sixteenth batch; results do not
-    change. A step over images is long enough to run alone. XLA takes ten seconds to compile an LSTM, whose
-    steps are then no faster.
-    """
-    steps = 16 if _architecture(name).reads == "series" else 1
-    return {"jit_compile": False, "steps_per_execution": steps}
-
-
 def describe(
     reads: str = "series",
     head: str | None = None,

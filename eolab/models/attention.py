@@ -191,13 +191,16 @@ class MasterQueryAttention(Layer):
 
     def call(self, features: Any, valid: Any, dates: Any, training: bool | None = None) -> Any:
         times, channels = features.shape[1:]
-        x = ops.reshape(features, (-1, times, self.heads, channels // self.heads))  # (B, T, H, E/H)
-        x = ops.transpose(x + ops.expand_dims(dates, 2), (0, 2, 1, 3))  # (B, H, T, E/H)
-        keys = ops.matmul(x, self.key)  # (B, H, T, K)
-        logits = ops.squeeze(ops.matmul(keys, self.query), -1) * self.key_size**-0.5  # (B, H, T)
+        shape = (-1, times, self.heads, channels // self.heads)  # (B, T, H, E/H)
+        x = ops.reshape(features, shape) + ops.expand_dims(dates, 2)
+        # W_h' q_h of all heads as one matrix (E, H): a product a head is many small ones, and slow
+        read = ops.matmul(self.key, self.query) * self.key_size**-0.5  # (H, E/H, 1)
+        read = ops.reshape(read * ops.expand_dims(ops.eye(self.heads, dtype=read.dtype), 1), (channels, -1))
+        logits = ops.matmul(ops.reshape(x, (-1, times, channels)), read)  # (B, T, H)
+        logits = ops.transpose(logits, (0, 2, 1))  # (B, H, T)
         weights = self.drop(masked_softmax(logits, valid[:, None, :]), training=training)
-        x = ops.matmul(ops.expand_dims(weights, 2), x)  # (B, H, 1, E/H)
-        return ops.reshape(x, (-1, channels))  # (B, E)
+        weights = ops.expand_dims(ops.transpose(weights, (0, 2, 1)), 3)  # (B, T, H, 1)
+        return ops.reshape(ops.sum(weights * x, axis=1), (-1, channels))  # (B, E)
 
 
 class PixelAttention(Layer):

@@ -30,8 +30,6 @@ def lstm(
 
     - The state passes invalid dates unchanged, so that they influence nothing.
     - Dates are taken in their order; ``day`` is not used.
-    - Keras's own layer trains as fast as PyTorch's on a processor when several steps run in one go: take
-      :func:`eolab.models.compile_options`. ``benchmarks/lstm_training.py`` measures it.
 
     Paper: An automatic approach for the production of a time series of consistent land-cover maps based on
     long short-term memory, IGARSS 2022; the paper leaves the sizes open.

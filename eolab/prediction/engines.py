@@ -161,7 +161,8 @@ class OpenvinoEngine(Engine):
             for i in self.model.inputs
         }
         every = [min(o.names, default=str(number)) for number, o in enumerate(self.model.outputs)]
-        names = [name for name in every if name not in self.dtypes]  # an input that is not used goes through
+        # inputs that are not used go through, and so do states within a layer that is written out over dates
+        names = [name for name in every if name not in self.dtypes and "/" not in name]
         self.output = every.index(chosen(names, output))
 
     def __call__(self, inputs: Inputs) -> np.ndarray:

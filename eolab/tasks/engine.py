@@ -23,6 +23,7 @@ from eolab.tasks.task import Task, check_class_weights, get
 from eolab.training import augment, contrastive, freezing, losses
 from eolab.training.batches import Batches, SequenceSamples, StoreSamples, balanced_weights
 from eolab.training.checkpoint import Checkpoint
+from eolab.training.fastest import compile_options
 
 CONTRASTED = ("series", "image_series")  # inputs of networks that can begin with a pretrained encoder
 
@@ -457,9 +458,7 @@ def _augmentation(
 
 def _settings(task: Task, model: str, training: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the checked options of the training, with the task's own where none are given."""
-    # whether a step is compiled is left to the backend, see eolab.training.fit
-    steps = models.compile_options(model)["steps_per_execution"] if task.reads == "series" else 1
-    usual = {"batch_size": task.batch_size, "monitor": task.monitor, "steps_per_execution": steps}
+    usual = {"batch_size": task.batch_size, "monitor": task.monitor, **compile_options(model)}
     settings = trainer.options(training or {}, **usual)
     settings.pop("precision", None)
     if "epochs" not in settings:

@@ -3,7 +3,9 @@
 import json
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +53,11 @@ def predict_map(
     predictions are averaged with weights that fall off towards each window's rim, so no seams show.
 
     The scene is worked through block by block; memory holds one block's predictions and the windows that
-    touch it, whatever the size of the scene. A window on the border of two blocks is predicted for both
-    (once, where they are neighbours in a row). After a kill the next call goes on at the first unfinished
-    block, if it can tell that the model is the same one: by the attribute ``fingerprint`` that predictors of
-    :mod:`eolab.prediction` have, or by the argument. Otherwise it starts anew.
+    touch it, whatever the size of the scene. While one window is predicted, a thread reads the next. A window
+    on the border of two blocks is predicted for both (once, where they are neighbours in a row). After a kill
+    the next call goes on at the first unfinished block, if it can tell that the model is the same one: by the
+    attribute ``fingerprint`` that predictors of :mod:`eolab.prediction` have, or by the argument. Otherwise
+    it starts anew.
 
     A network that reads several years of a pixel at once maps all of them: then `path`, `probabilities` and
     `tags` are sequences, one a map, predictions are (h, w, M, K), and ``nodata`` may be (h, w, M).
@@ -103,11 +106,12 @@ def predict_map(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         parts = Parts(path, settings, resume and any(known.values()), contents[0].dtype)
-        work = _Work(predict, read_window, contents, overlap, len(paths))
         blocks = windows_of_blocks(grid, block)
         left = [area for area in blocks if not parts.has(area)]
-        for area in progress_lines.track(left, f"map {path.name}", unit="block", progress=progress):
-            parts.save(area, work.block(area, lattice))
+        with closing(read_ahead(read_window, to_read(left, lattice))) as inputs:
+            work = _Work(predict, inputs, contents, overlap, len(paths))
+            for area in progress_lines.track(left, f"map {path.name}", unit="block", progress=progress):
+                parts.save(area, work.block(area, lattice))
         if not any(_has_data(parts.load(area)) for area in blocks):
             parts.remove()
             raise NoPixelError(f"No pixel of the scene has data, and {path} is not written: see its images.")
@@ -218,13 +222,47 @@ class Parts:
         shutil.rmtree(self.folder)
 
 
+def to_read(blocks: Iterable[Window], lattice: list[Window]) -> Iterator[Window]:
+    """Yield the windows that touch blocks, in the order of the blocks; those that the last had, too, once."""
+    kept: set[Window] = set()
+    for area in blocks:
+        touching = [window for window in lattice if window.intersect(area)]
+        yield from (window for window in touching if window not in kept)
+        kept = {window for window in touching if window.intersect(_after(area))}
+
+
+def _after(area: Window) -> Window:
+    """Return the place of the next block in the row."""
+    return area._replace(col=area.col + area.width)
+
+
+def read_ahead(read: Callable[..., Any], places: Iterable[Window]) -> Generator[Any]:
+    """Yield what is read at each place; the next is read by a thread while one is used."""
+    with ThreadPoolExecutor(1, thread_name_prefix="read_ahead") as pool:
+        coming: Future[Any] | None = None
+        for place in places:
+            one, coming = coming, pool.submit(read, *place)
+            if one is not None:
+                yield one.result()
+        if coming is not None:
+            yield coming.result()
+
+
 class _Work:
-    """Predicts blocks; keeps the windows that the next block in the row needs again."""
+    """Predicts blocks; keeps the windows that the next block in the row needs again.
+
+    Args:
+        predict: The model.
+        inputs: What is read of each window, in the order of :func:`to_read`.
+        files: Bands of the files of a map.
+        overlap: Pixels that windows share.
+        maps: Maps M.
+    """
 
     def __init__(
-        self, predict: Predict, read_window: ReadWindow, files: list[Bands], overlap: int, maps: int
+        self, predict: Predict, inputs: Iterator[Any], files: list[Bands], overlap: int, maps: int
     ) -> None:
-        self.predict, self.read_window = predict, read_window
+        self.predict, self.inputs = predict, inputs
         self.files, self.bands, self.overlap, self.maps = files, files[0], overlap, maps
         self.kept: dict[Window, tuple[np.ndarray, np.ndarray]] = {}
 
@@ -247,19 +285,18 @@ class _Work:
         self, area: Window, lattice: list[Window]
     ) -> Iterator[tuple[Window, np.ndarray, np.ndarray]]:
         """Yield the windows that touch a block with predictions (h, w, M, K) and masks (h, w, M) of data."""
-        after = area._replace(col=area.col + area.width)
         kept, self.kept = self.kept, {}
         for window in lattice:
             if not window.intersect(area):
                 continue
             result = kept.pop(window, None) or self._window(window)
-            if window.intersect(after):
+            if window.intersect(_after(area)):
                 self.kept[window] = result
             yield window, *result
 
     def _window(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """Read and predict one window: predictions (h, w, M, K) and masks (h, w, M) of pixels with data."""
-        inputs = self.read_window(*window)
+        """Predict the next window: predictions (h, w, M, K) and masks (h, w, M) of pixels with data."""
+        inputs = next(self.inputs)
         shape = (window.height, window.width)
         many = (*shape, self.maps)
         seen = ~np.asarray(inputs["nodata"], bool) if "nodata" in inputs else np.ones(shape, bool)

@@ -1,0 +1,218 @@
+"""Each study's main network on a processor: Keras in each way to compile it, beside PyTorch.
+
+    PYTHONPATH=<folder of PyTorch> python benchmarks/processor.py --only lstm unet
+    PYTHONPATH=<folder of PyTorch> python benchmarks/processor.py --keep
+
+Keras trains as `eolab.tasks.fit` does, from batches in main memory, with loss, scores and optimizer of the
+task, on TensorFlow and on JAX; it predicts by each engine of `eolab.prediction`. The same network in PyTorch
+is measured as written (float32, channels first) and at its best (bfloat16 autocast, channels last, a fused
+Adam). PyTorch is no dependency: without it Keras is measured alone. Each library has a process, and all take
+turns, a few steps each; nothing else is at work in a turn. Rates are samples a second of wall time, medians
+of rounds.
+
+With ``--keep`` the fastest way to compile each network is written into the table that `eolab.training` reads,
+``eolab/training/fastest.csv``, for this kind of processor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from gpu import Made, Worker, measured
+from gpu_cases import CASES, Case, Way
+
+SMALLER: dict[str, tuple[int, dict[str, Any]]] = {  # samples a step, and sizes, of what takes long here
+    "convlstm": (1, {}),
+    "unet": (16, {"width_multiplier": 0.25}),
+    "rau_net": (16, {"width_multiplier": 0.25}),
+    "resnet50": (16, {}),
+    "lstm": (256, {}),
+    "tempcnn": (256, {}),
+    "ltae": (256, {}),
+    "transformer": (256, {}),
+    "utae": (4, {}),
+    "transfer": (16, {}),
+    "deeplabv3": (8, {}),
+}
+ENGINES = (("keras", "float32"), ("onnx", "float32"), ("openvino", "float32"), ("openvino", "bfloat16"))
+SERIES_PREDICTED = 1024  # at once
+
+
+def cases(names: list[str]) -> dict[str, Case]:
+    """Return the networks with sizes for a processor."""
+    transformer = CASES["ltae"]._replace(network="transformer")
+    found = {name: {**CASES, "transformer": transformer}[name] for name in names}
+    for name, case in found.items():
+        batch, sizes = SMALLER[name]
+        found[name] = case._replace(batch=batch, sizes={**case.sizes, **sizes})
+    return found
+
+
+def ways_to_compile(case: Case, backend: str) -> Iterator[dict[str, Any]]:
+    """Return the arguments of ``compile`` that are tried."""
+    several = (1, 16) if "height" not in case.sizes else (1,)
+    for steps in several:
+        for xla in (False, True) if backend == "tensorflow" else (True,):
+            yield {"jit_compile": xla, "steps_per_execution": steps}
+
+
+def name_of(backend: str, how: dict[str, Any]) -> str:
+    xla = ", XLA" if how["jit_compile"] and backend == "tensorflow" else ""
+    return f"{backend}{xla}, {how['steps_per_execution']} steps at once"
+
+
+def keras_ways(case: Case, backend: str, precision: str) -> Made:
+    import keras
+    import numpy as np
+    from gpu_keras import KerasNetwork
+
+    from eolab import prediction
+    from eolab.core.errors import ParameterError
+    from eolab.training import fitting
+
+    one, ways, facts = KerasNetwork(case, precision), {}, {}
+
+    def fit(trained: Any, steps: int) -> None:
+        trained.fit(one.from_memory(steps).stream(), verbose=0, shuffle=False)
+        np.asarray(trained.trainable_variables[0])
+
+    for how in ways_to_compile(case, backend):
+        start, trained = time.perf_counter(), one.ready(**how)
+        fitting.forget(one.network)  # so that the next way has a graph of its own
+        fit(trained, 2 * how["steps_per_execution"])
+        print(f"compiled in {time.perf_counter() - start:.0f} s: {case.network}, {name_of(backend, how)}")
+        ways[f"train, {name_of(backend, how)}"] = partial(fit, trained)
+    inputs, series = one.samples.inputs, "height" not in case.sizes
+    if series:  # they are small
+        repeated = SERIES_PREDICTED // len(one.samples)
+        inputs = {name: np.concatenate([values] * repeated) for name, values in inputs.items()}
+    given: dict[str, Any] = {"batch_size": SERIES_PREDICTED if series else case.batch}
+    if isinstance(one.network.output, dict):
+        given["output"] = one.task.heads[0]
+
+    def predict(predictor: Any, steps: int) -> None:
+        count = steps * case.batch
+        while count > 0:
+            predictor({name: values[:count] for name, values in inputs.items()})
+            count -= len(next(iter(inputs.values())))
+
+    for engine, kind in ENGINES if backend == "tensorflow" else ENGINES[:1]:
+        try:
+            predictor = prediction.load(one.network, engine, precision=kind, **given)
+            predictor(inputs)
+        except ParameterError as error:
+            print(f"left out: {engine} of {case.network}: {error}")
+            continue
+        label = f"Keras on {backend}" if engine == "keras" else f"{engine}, {kind}"
+        ways[f"predict, {label}"] = partial(predict, predictor)
+    facts["weights"] = sum(math.prod(variable.shape) for variable in one.network.trainable_variables)
+    facts["versions"] = f"Keras {keras.__version__} on {one.setup.backend}"
+    facts["device"] = one.setup.device
+    return ways, facts
+
+
+def torch_ways(case: Case) -> Made:
+    import torch
+    from gpu_torch import TorchNetwork
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    ways: dict[str, Way] = {}
+    for name, best in (("PyTorch", False), ("PyTorch at its best", True)):
+        one = TorchNetwork(case, False, best)
+        if "height" not in case.sizes:  # series are small
+            one.card = [one.to_card(torch.arange(len(one.label)))]
+
+        def predict(steps: int, one: Any = one) -> None:
+            one.predict(math.ceil(steps * case.batch / len(one.card[0][1])))
+
+        ways |= {f"train, {name}": one.from_memory, f"predict, {name}": predict}
+    learnt = [(key, weight) for key, weight in one.network.named_parameters() if weight.requires_grad]
+    weights = sum(weight.numel() for key, weight in learnt if "bias_hh" not in key)
+    return ways, {"weights": weights, "versions": f"PyTorch {torch.__version__}"}
+
+
+def ways_of(library: str, case: Case, precision: str) -> Made:
+    """Return the ways of a backend of Keras, or of PyTorch."""
+    if library == "torch":
+        return torch_ways(case)
+    os.environ["KERAS_BACKEND"] = library
+    return keras_ways(case, library, precision)
+
+
+def rows(name: str, case: Case, result: dict[str, Any]) -> Iterator[str]:
+    """Return a row for each way of Keras: its rate, and its ratios to PyTorch."""
+    rates = result["rates"]
+    for action in ("train", "predict"):
+        others = [rates.get(f"{action}, {who}", float("nan")) for who in ("PyTorch", "PyTorch at its best")]
+        for way, rate in rates.items():
+            if way.startswith(action):
+                ratios = " | ".join(f"{rate / other:.2f}" for other in others)
+                yield f"| {case.study} | {name} | {way} | {rate:,.1f} | {ratios} |"
+
+
+def keep(case: Case, backends: list[str], rates: dict[str, float]) -> None:
+    """Write the fastest way of each backend to train a network into the table that `eolab.training` reads."""
+    import pandas as pd
+
+    from eolab.core.machine import instructions
+    from eolab.training import fastest
+
+    for backend in backends:
+        by_way = {
+            name_of(backend, how): (rates[f"train, {name_of(backend, how)}"], how)
+            for how in ways_to_compile(case, backend)
+        }
+        usual = fastest.usual(case.network, backend)
+        usual["jit_compile"] = backend == "jax" if usual["jit_compile"] == "auto" else usual["jit_compile"]
+        before = by_way[name_of(backend, usual)]
+        best = max(by_way.values(), key=lambda one: one[0])
+        best = best if best[0] > fastest.GAIN * before[0] else before
+        key = {"backend": backend, "processor": instructions(), "network": case.network}
+        row = key | best[1] | {"samples_per_s": round(best[0], 2), "gain": round(best[0] / before[0], 3)}
+        fastest.kept(pd.DataFrame([row]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", nargs="+", default=list(SMALLER), choices=list(SMALLER))
+    parser.add_argument("--backends", nargs="+", default=["tensorflow", "jax"])
+    parser.add_argument("--precision", default="float32", help="float32 or bfloat16")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds that count")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of a turn, about")
+    parser.add_argument("--out", type=Path, help="file for the results, JSON")
+    parser.add_argument("--keep", action="store_true", help="write the table of the fastest ways")
+    options = parser.parse_args()
+    multiprocessing.set_start_method("spawn")
+    found = {}
+    print("| study | network | way | samples/s | × PyTorch | × at its best |\n|---|---|---|---:|---:|---:|")
+    for name, case in cases(options.only).items():
+        workers = []
+        for library in [*options.backends, "torch"]:  # one compiles after the other
+            workers.append(Worker(library, name, partial(ways_of, library, case, options.precision)))
+            workers[-1].ready()
+        least = 16 if "height" not in case.sizes else 1
+        there = [one for one in workers if one.ways]
+        found[name] = measured(there, case, options.rounds, options.seconds, least)
+        print("\n".join(rows(name, case, found[name])), flush=True)
+        for worker in workers:
+            worker.end()
+        if options.keep:
+            keep(case, options.backends, found[name]["rates"])
+        if options.out:
+            options.out.write_text(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

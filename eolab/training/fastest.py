@@ -1,0 +1,80 @@
+"""The fastest way to compile each network, by measurements on the same kind of processor.
+
+``fastest.csv`` beside this module is written by ``benchmarks/processor.py --keep``, not by hand.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from eolab import models
+from eolab.core.machine import instructions
+from eolab.training import distributed
+from eolab.training.setup import accelerator
+
+TABLE = Path(__file__).with_name("fastest.csv")
+STEPS_AT_ONCE = 16  # of series, where nothing was measured
+GAIN = 1.05  # a way must be this much faster than the usual one to be taken
+
+
+@cache
+def measured(file: Path = TABLE) -> pd.DataFrame:
+    """Return the ways that were measured.
+
+    A row a network: backend, processor (its best instructions), network, jit_compile, steps_per_execution,
+    samples_per_s, and gain, how much faster it trains than in the usual way.
+    """
+    return pd.read_csv(file)
+
+
+def usual(name: str, backend: str) -> dict[str, Any]:
+    """Return the arguments of ``compile`` where nothing was measured.
+
+    Several steps over series run in one go on TensorFlow, so that callbacks see the last of them alone;
+    whether XLA compiles is left to the backend, see :func:`eolab.training.setup.jit_compile`.
+    """
+    several = backend == "tensorflow" and name in models.names("series")
+    return {"jit_compile": "auto", "steps_per_execution": STEPS_AT_ONCE if several else 1}
+
+
+def compile_options(name: str) -> dict[str, Any]:
+    """Return the arguments of ``compile`` that train a network fastest on this backend and processor.
+
+    They do not change results. Networks and processors that were not measured, GPUs, and several devices, are
+    compiled in the usual way, see :func:`usual`.
+
+    Args:
+        name: Name of the network.
+
+    Raises:
+        ParameterError: If there is no such network.
+    """
+    import keras
+
+    models.options(name)  # is there such a network?
+    backend, table = keras.backend.backend(), measured()
+    key = {"backend": backend, "processor": instructions(), "network": name}
+    rows = table[(table[list(key)] == pd.Series(key)).all(axis=1)]
+    if accelerator() or distributed.devices() > 1 or rows.empty:
+        return usual(name, backend)
+    row = rows.iloc[0]
+    return {
+        "jit_compile": bool(row["jit_compile"]),
+        "steps_per_execution": int(row["steps_per_execution"]),
+    }
+
+
+def kept(best: pd.DataFrame, file: Path = TABLE) -> pd.DataFrame:
+    """Replace the rows of networks that were measured again, and write the table.
+
+    Args:
+        best: Rows as in :func:`measured`.
+        file: The table.
+    """
+    key = ["backend", "processor", "network"]
+    before = pd.read_csv(file) if file.exists() else best.iloc[:0]
+    table = pd.concat([before, best]).drop_duplicates(key, keep="last").sort_values(key, ignore_index=True)
+    table.to_csv(file, index=False)
+    return table
