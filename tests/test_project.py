@@ -404,6 +404,23 @@ def part_of(module: types.ModuleType, name: str) -> object:
     return None
 
 
+def test_a_notebook_looks_for_runs_of_those_alone_that_it_needs():
+    """Side by side it could begin before others, and would be out of date as soon as they end."""
+    asked = 0
+    for path in NOTEBOOKS:
+        code = "\n".join("".join(cell["source"]) for cell in json.loads(path.read_text())["cells"][1:])
+        named = set(re.findall(r'"(\d\d_\w+)"', code))
+        if not named:
+            continue
+        inputs = yaml.safe_load((path.parent / "study.yaml").read_text())["notebooks"]
+        needed = [path.stem]
+        for one in needed:
+            needed += inputs[one].get("inputs", {}).values()
+        assert named <= {*needed}, path
+        asked += len(named)
+    assert asked > 5
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_use_names_that_are_there(path):
     assert missing_names(path) == []
