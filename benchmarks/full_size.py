@@ -465,13 +465,15 @@ class Opened:
             setattr(module, name, self._counting(getattr(module, name)))
 
     def _heard(self, event: str, given: tuple[Any, ...]) -> None:
-        if event == "open" and isinstance(given[0], str) and given[0].startswith(self.folder):
+        """Count a file; where an `opener` opens one, Python says so twice, once without a mode."""
+        mode = given[1] if event == "open" else None
+        if mode is not None and isinstance(given[0], str) and given[0].startswith(self.folder):
             self.count += 1
 
     def _counting(self, function: Any) -> Any:
         @wraps(function, updated=())
         def counted(name: Any, *given: Any, **more: Any) -> Any:
-            self._heard("open", (str(name),))
+            self._heard("open", (str(name), "r"))
             return function(name, *given, **more)
 
         return counted
