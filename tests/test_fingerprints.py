@@ -142,6 +142,24 @@ def test_a_command_lists_a_large_data_set_once(folder, monkeypatch):
     assert len(listed) == 2
 
 
+def test_a_notebook_lists_a_large_data_set_once_in_ten_minutes(folder, monkeypatch):
+    """BigEarthNet's eight million files were listed three times by each `02_preprocess`, a minute each."""
+    listed: list[Path] = []
+    walk = fingerprints._files
+    monkeypatch.setattr(fingerprints, "_files", lambda path: (listed.append(path), walk(path))[1])
+    fingerprint(folder)
+    listed.clear()
+    fingerprint(folder)
+    assert len(listed) == 1, "a small one is listed each time"
+    monkeypatch.setattr(fingerprints, "MANY", 4)
+    fingerprint(folder)
+    assert len(listed) == 1
+    later = time.time_ns() + 601 * 10**9
+    monkeypatch.setattr(time, "time_ns", lambda: later)
+    fingerprint(folder)
+    assert len(listed) == 2
+
+
 def test_a_folder_is_read_once(folder, read):
     first = fingerprint(folder)
     assert sorted(read) == [f"{n}.tif" for n in range(5)]
