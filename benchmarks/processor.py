@@ -28,6 +28,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from gpu import Made, Worker, measured
 from gpu_cases import CASES, Case, Way
 
@@ -73,7 +74,6 @@ def name_of(backend: str, how: dict[str, Any]) -> str:
 
 def keras_ways(case: Case, backend: str, precision: str) -> Made:
     import keras
-    import numpy as np
     from gpu_keras import KerasNetwork
 
     from eolab import prediction
@@ -160,6 +160,28 @@ def rows(name: str, case: Case, result: dict[str, Any]) -> Iterator[str]:
                 yield f"| {case.study} | {name} | {way} | {rate:,.1f} | {ratios} |"
 
 
+def summary(cases: dict[str, Case], found: dict[str, Any]) -> Iterator[str]:
+    """Return a table in Markdown with the fastest ways of Keras, as parts of the rates of PyTorch."""
+    columns = ["TensorFlow, × PyTorch", "JAX, × PyTorch", "fastest, × its best", "engine", "× PyTorch"]
+    yield "| study | network | batch | " + " | ".join([*columns, "× its best"]) + " |"
+    yield "|---|---|---:|---:|---:|---:|---|---:|---:|"
+    for name, result in found.items():
+        ways = {way: rate for way, rate in result["rates"].items() if "PyTorch" not in way}
+        written, best = (
+            {action: result["rates"].get(f"{action}, {who}", math.nan) for action in ("train", "predict")}
+            for who in ("PyTorch", "PyTorch at its best")
+        )
+        learnt = {
+            backend: max((ways[way] for way in ways if way.startswith(f"train, {backend}")), default=math.nan)
+            for backend in ("tensorflow", "jax")
+        }
+        engine = max((way for way in ways if way.startswith("predict")), key=lambda way: ways[way])
+        cells = [f"{learnt[backend] / written['train']:.2f}" for backend in learnt]
+        cells += [f"{np.nanmax(list(learnt.values())) / best['train']:.2f}", engine.removeprefix("predict, ")]
+        cells += [f"{ways[engine] / other['predict']:.2f}" for other in (written, best)]
+        yield f"| {cases[name].study} | {name} | {cases[name].batch} | {' | '.join(cells)} |"
+
+
 def keep(case: Case, backends: list[str], rates: dict[str, float]) -> None:
     """Write the fastest way of each backend to train a network into the table that `eolab.training` reads."""
     import pandas as pd
@@ -212,6 +234,7 @@ def main() -> None:
             keep(case, options.backends, found[name]["rates"])
         if options.out:
             options.out.write_text(json.dumps(found, indent=1))
+    print("\n".join(summary(cases(options.only), found)))
 
 
 if __name__ == "__main__":
