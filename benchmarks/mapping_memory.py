@@ -7,6 +7,7 @@ pixels at the speed of the scene, without reading: `read_safe.py` and `composite
 Usage: python benchmarks/mapping_memory.py [--sizes 512 2048] [--classes 12] [--overlap 0]
        python benchmarks/mapping_memory.py --models keras onnx random_forest svm --sizes 256 1024
        python benchmarks/mapping_memory.py --models keras onnx openvino --network tempcnn --sizes 256 1024
+       python benchmarks/mapping_memory.py --models keras --window 128 --sizes 1024 --disk 0.2
 """
 
 from __future__ import annotations
@@ -96,6 +97,7 @@ def measure(name: str, size: int, options: argparse.Namespace) -> dict[str, floa
     scheme = ClassScheme("benchmark", tuple(range(classes)), tuple(map(str, range(classes))), colors)
 
     def read_window(row: int, col: int, height: int, width: int) -> Inputs:
+        time.sleep(options.disk)
         return pixels((row, col), np.add.outer(np.arange(height), np.arange(width)) % classes, options)
 
     with tempfile.TemporaryDirectory() as folder:
@@ -141,6 +143,7 @@ def main() -> None:
     parser.add_argument("--bands", type=int, default=12)
     parser.add_argument("--window", type=int, default=256, help="side of the windows, pixels")
     parser.add_argument("--overlap", type=int, default=0, help="overlap of the windows, pixels")
+    parser.add_argument("--disk", type=float, default=0.0, help="seconds that a window waits for a slow disk")
     parser.add_argument(
         "--one", action="store_true", help="measure the first size in this process, print JSON"
     )

@@ -2,7 +2,8 @@
 
 Each number of dates is measured in a process of its own: a window of a simulated series (JPEG 2000, 12 bands
 at 10 m) is read and made monthly composites, and the study's LSTM, untrained, predicts its pixels with the
-fastest engine. `eolab data fetch --plan --rates` takes what is printed.
+fastest engine. `eolab data fetch --plan --rates` takes what is printed. Then the window is mapped from its
+files to a GeoTIFF with each engine, which says how long a tile of 10980 × 10980 pixels would take.
 
 Usage: python benchmarks/tile_rates.py [--size 480] [--dates 10 20] [--repeat 3] [--folder DIR]
 """
@@ -10,6 +11,7 @@ Usage: python benchmarks/tile_rates.py [--size 480] [--dates 10 20] [--repeat 3]
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -18,13 +20,17 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+TILE, CLASSES = 10_980, 12
 
 
 def measure(folder: Path, repeat: int) -> dict[str, float]:
     """Measure one series in this process; return values and pixels a second, and the peak memory in GB."""
     from eolab import models, prediction
+    from eolab.core.errors import ParameterError
     from eolab.data.catalog import DataEntry
     from eolab.data.preprocess import Recipe
     from eolab.prediction import mapping
@@ -43,11 +49,15 @@ def measure(folder: Path, repeat: int) -> dict[str, float]:
     example = {name: values.reshape(-1, *values.shape[2:])[:4096] for name, values in inputs.items()}
     example.pop("nodata")
     times, channels = example["image"].shape[1:]
-    model = models.build("lstm", times=times, channels=channels, outputs=12)
+    model = models.build("lstm", times=times, channels=channels, outputs=CLASSES)
     predictor = prediction.load(model, "auto", example=example)
     predict, _ = mapping.of_series(predictor, read, series.odc.geobox)
     for _ in range(repeat):
         predict(inputs)
+    hours = {}
+    for engine in ("keras", "onnx", "openvino"):
+        with contextlib.suppress(ParameterError):  # an engine that is not there, or cannot take the network
+            hours[engine] = hours_of_a_tile(prediction.load(model, engine), read, series.odc.geobox)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {
         "dates": series.sizes["time"],
@@ -55,7 +65,23 @@ def measure(folder: Path, repeat: int) -> dict[str, float]:
         "prediction": predict.speed,
         "memory": peak / 1e9,
         "engine": predictor.engine,
+        "hours": hours,
     }
+
+
+def hours_of_a_tile(predictor: Any, read: Any, grid: Any) -> float:
+    """Map a window and return how many hours a tile of as many dates would take."""
+    from eolab.data.schemes import ClassScheme
+    from eolab.prediction import mapping
+
+    codes = range(CLASSES)
+    scheme = ClassScheme("benchmark", tuple(codes), tuple(map(str, codes)), ("#808080",) * CLASSES)
+    predict, read = mapping.of_series(predictor, read, grid)
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        mapping.predict_map(predict, read, grid, Path(folder) / "map.tif", scheme, progress=False)
+        seconds = time.perf_counter() - start
+    return seconds * TILE**2 / (grid.height * grid.width) / 3600
 
 
 def main() -> None:
@@ -87,6 +113,8 @@ def main() -> None:
             f"{one['dates']:>6} {one['composites']:17.1f} {one['prediction']:9,.0f} {one['memory']:8.2f}"
             f"  {one['engine']}"
         )
+        for engine, hours in one["hours"].items():
+            print(f"{'':>6} from files to a map with {engine}: {hours:.1f} hours a tile")
     last = found[-1]
     print(
         f"--rates composites={last['composites']:.1f} prediction={last['prediction']:.0f} "
