@@ -194,7 +194,7 @@ def keep(case: Case, backends: list[str], rates: dict[str, float]) -> None:
             name_of(backend, how): (rates[f"train, {name_of(backend, how)}"], how)
             for how in ways_to_compile(case, backend)
         }
-        usual = fastest.usual(case.network, backend)
+        usual = fastest.usual(case.network)
         usual["jit_compile"] = backend == "jax" if usual["jit_compile"] == "auto" else usual["jit_compile"]
         before = by_way[name_of(backend, usual)]
         best = max(by_way.values(), key=lambda one: one[0])

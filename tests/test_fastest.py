@@ -50,11 +50,6 @@ def test_other_processors_and_gpus_compile_in_the_usual_way(monkeypatch):
     assert fastest.compile_options("ltae") == usual
 
 
-@pytest.mark.usefixtures("table")
-def test_steps_run_one_by_one_where_the_backend_is_jax():
-    assert fastest.usual("lstm", "jax") == {"jit_compile": "auto", "steps_per_execution": 1}
-
-
 def test_an_unknown_network_has_no_way():
     with pytest.raises(ParameterError, match="There is no model 'lstn'"):
         fastest.compile_options("lstn")

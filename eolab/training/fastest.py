@@ -29,14 +29,14 @@ def measured(file: Path = TABLE) -> pd.DataFrame:
     return pd.read_csv(file)
 
 
-def usual(name: str, backend: str) -> dict[str, Any]:
+def usual(name: str) -> dict[str, Any]:
     """Return the arguments of ``compile`` where nothing was measured.
 
-    Several steps over series run in one go on TensorFlow, so that callbacks see the last of them alone;
-    whether XLA compiles is left to the backend, see :func:`eolab.training.setup.jit_compile`.
+    Several steps over series run in one go, so that callbacks see the last of them alone; whether XLA
+    compiles is left to the backend, see :func:`eolab.training.setup.jit_compile`.
     """
-    several = backend == "tensorflow" and name in models.names("series")
-    return {"jit_compile": "auto", "steps_per_execution": STEPS_AT_ONCE if several else 1}
+    steps = STEPS_AT_ONCE if name in models.names("series") else 1
+    return {"jit_compile": "auto", "steps_per_execution": steps}
 
 
 def compile_options(name: str) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def compile_options(name: str) -> dict[str, Any]:
     key = {"backend": backend, "processor": instructions(), "network": name}
     rows = table[(table[list(key)] == pd.Series(key)).all(axis=1)]
     if accelerator() or distributed.devices() > 1 or rows.empty:
-        return usual(name, backend)
+        return usual(name)
     row = rows.iloc[0]
     return {
         "jit_compile": bool(row["jit_compile"]),
