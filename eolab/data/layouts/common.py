@@ -324,7 +324,8 @@ def read_json(file: str | Path, remedy: str = "", name: str = "") -> dict[str, A
     """
     name, end = name or str(file), f": {remedy}." if remedy else ""
     try:
-        content = yamls.loads_json(Path(file).read_bytes())
+        with open(file, "rb", buffering=0) as opened:  # half the time of a path that is read
+            content = yamls.loads_json(opened.read())
     except FileNotFoundError:
         raise DataError(f"{name} is missing{end}") from None
     except (OSError, ValueError) as error:
