@@ -379,3 +379,9 @@ def test_radar_that_is_not_in_decibels_is_refused(tmp_path):
     write_tif(Path(file_of(row.s1, "VV")), np.linspace(0.001, 2, 14400, dtype=np.float32).reshape(120, 120))
     with pytest.raises(DataError, match=r"VV.tif holds values of 0\.001 to 2, expected decibels"):
         read_radar(row)
+
+
+def test_patches_share_the_names_of_their_classes(recommended):
+    """A copy of each name for each patch took 1.3 kB of it, 0.7 GB of all."""
+    names = [name for labels in recommended["labels"].head(2000) for name in labels]
+    assert len({id(name) for name in names}) == len(set(names)) <= 19
