@@ -7,7 +7,6 @@ from training_example import BANDS, CLASSES, TIMES, arrays, batches
 
 from eolab import models, training
 from eolab.core import machine
-from eolab.core.errors import ParameterError
 from eolab.training import fastest
 
 COLUMNS = ["backend", "processor", "network", "jit_compile", "steps_per_execution", "samples_per_s", "gain"]
@@ -29,7 +28,7 @@ def test_the_table_is_of_networks_that_exist_and_no_way_in_it_is_slower_than_the
     assert set(found["backend"]) <= {"tensorflow", "jax"}
     assert set(found["processor"]) <= set(machine.INSTRUCTIONS)
     assert not found.duplicated(["backend", "processor", "network"]).any()
-    assert (found["gain"] >= 1).all()
+    assert ((found["gain"] == 1) | (found["gain"] >= fastest.GAIN)).all()
     assert (found["samples_per_s"] > 0).all()
 
 
@@ -48,11 +47,6 @@ def test_other_processors_and_gpus_compile_in_the_usual_way(monkeypatch):
     monkeypatch.setattr(fastest, "instructions", lambda: "avx2")
     monkeypatch.setattr(fastest, "accelerator", lambda: "NVIDIA H200")
     assert fastest.compile_options("ltae") == usual
-
-
-def test_an_unknown_network_has_no_way():
-    with pytest.raises(ParameterError, match="There is no model 'lstn'"):
-        fastest.compile_options("lstn")
 
 
 def test_rows_of_networks_that_were_measured_again_are_replaced(tmp_path):

@@ -146,6 +146,7 @@ def test_a_notebook_lists_a_large_data_set_once_in_ten_minutes(folder, monkeypat
     """BigEarthNet's eight million files were listed three times by each `02_preprocess`, a minute each."""
     listed: list[Path] = []
     walk = fingerprints._files
+    monkeypatch.delenv("EOLAB_LISTED_SINCE", raising=False)
     monkeypatch.setattr(fingerprints, "_files", lambda path: (listed.append(path), walk(path))[1])
     fingerprint(folder)
     listed.clear()

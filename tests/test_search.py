@@ -60,7 +60,6 @@ class Training:
         self._stopped: dict[Path, threading.Event] = {}
         monkeypatch.setattr(chain, "step", self)
         monkeypatch.setattr(execute, "stop", self.stop)
-        monkeypatch.setattr("eolab.runs.clusters.execute.stop", self.stop)
         read = search._Trials._values
 
         def look(trials: search._Trials, job: Job, quiet: bool = False) -> dict[int, float]:

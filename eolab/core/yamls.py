@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Collection, Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
 from json import decoder, scanner
 from pathlib import Path
 from reprlib import repr as short
@@ -78,7 +77,7 @@ def read_blocks(
         EolabError: If the file is missing, no YAML or no mapping of names.
     """
     with _parsing(path, error):
-        top = _composed(path.read_text(encoding="utf-8"))
+        top = yaml.compose(path.read_text(encoding="utf-8"), Loader=_Loader)
     if top is not None and not isinstance(top, yaml.MappingNode):
         with _parsing(path, error):
             found = short(_Loader("").construct_document(top))
@@ -100,12 +99,6 @@ def read_blocks(
             faults[name] = fault
             blocks.pop(name, None)
     return blocks, faults
-
-
-@lru_cache(maxsize=4)
-def _composed(text: str) -> yaml.Node | None:
-    """Return the tree of a YAML text; a command reads the catalogue several times a run."""
-    return yaml.compose(text, Loader=_Loader)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ Gates compare no pixels with pixels: the largest matrix of a map of H × W pixel
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from eolab.core.errors import ParameterError, check_known
@@ -195,7 +196,8 @@ class MasterQueryAttention(Layer):
         x = ops.reshape(features, shape) + ops.expand_dims(dates, 2)
         # W_h' q_h of all heads as one matrix (E, H): a product a head is many small ones, and slow
         read = ops.matmul(self.key, self.query) * self.key_size**-0.5  # (H, E/H, 1)
-        read = ops.reshape(read * ops.expand_dims(ops.eye(self.heads, dtype=read.dtype), 1), (channels, -1))
+        own = ops.array(np.eye(self.heads)[:, None], read.dtype)  # a constant: OpenVINO converts no ops.eye
+        read = ops.reshape(read * own, (channels, -1))
         logits = ops.matmul(ops.reshape(x, (-1, times, channels)), read)  # (B, T, H)
         logits = ops.transpose(logits, (0, 2, 1))  # (B, H, T)
         weights = self.drop(masked_softmax(logits, valid[:, None, :]), training=training)
