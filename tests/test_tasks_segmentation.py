@@ -50,27 +50,6 @@ def images(store, rows, part="test"):
 
 
 @pytest.mark.usefixtures("eager")
-@pytest.mark.parametrize("crop", [0, 16])
-def test_a_finished_training_holds_its_weights_once_and_is_read_again_from_them(store, rows, tmp_path, crop):
-    """The best weights stayed in the checkpoint beside the network: 124 MB more of each U-Net."""
-    first = mask(fit(store, rows, tmp_path, crop=crop), images(store, rows))
-    assert [file.name for file in (tmp_path / "checkpoint").iterdir()] == ["state.npz"]
-    assert (tmp_path / "checkpoint" / "state.npz").stat().st_size < 20_000
-    again = fit(store, rows, tmp_path, crop=crop)
-    assert again.history.attrs["resumed_at"] == 2
-    np.testing.assert_array_equal(mask(again, images(store, rows)), first)
-
-
-@pytest.mark.usefixtures("eager")
-def test_a_finished_training_whose_network_is_damaged_starts_anew(store, rows, tmp_path, capsys):
-    fit(store, rows, tmp_path)
-    file = tmp_path / "model.keras"
-    file.write_bytes(file.read_bytes()[:2000])
-    assert fit(store, rows, tmp_path).history.attrs["resumed_at"] == 0
-    assert "cannot be read" in capsys.readouterr().out
-
-
-@pytest.mark.usefixtures("eager")
 def test_training_on_crops_gives_a_network_for_whole_patches(store, rows, tmp_path):
     fitted = fit(store, rows, tmp_path, crop=16)
     assert fitted.network.inputs[0].shape[1:3] == (SIDE, SIDE)

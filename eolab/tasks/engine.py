@@ -22,7 +22,6 @@ from eolab.tasks.fitted import Fitted, save
 from eolab.tasks.task import Task, check_class_weights, get
 from eolab.training import augment, contrastive, freezing, losses
 from eolab.training.batches import Batches, SequenceSamples, StoreSamples, balanced_weights
-from eolab.training.checkpoint import Checkpoint
 from eolab.training.fastest import compile_options
 
 CONTRASTED = ("series", "image_series")  # inputs of networks that can begin with a pretrained encoder
@@ -85,8 +84,7 @@ def fit(
         model: Name of the architecture, one of those that read what the task gives.
         store: The samples; for sequences a store by sensor.
         rows: Rows of the store for "train" and "validation"; for sequences the sequences themselves.
-        folder: Where the model, its history and its checkpoint go; once the model is saved, the checkpoint
-            holds no weights.
+        folder: Where the model, its history and its checkpoint go.
         channels: Channels that the network reads: names, a selection, or either by input such as
             ``{"image": None, "radar": None}``; None for all.
         outputs: Number of classes or values K; by default that of the store, else 2.
@@ -169,7 +167,6 @@ def fit(
         network = _for_whole_images(network, new())
     fitted = Fitted(what, model, network, read, history)
     save(fitted, folder)
-    Checkpoint(folder / "checkpoint").release()
     return fitted
 
 

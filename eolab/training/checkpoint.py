@@ -3,7 +3,6 @@
 import io
 import json
 import shutil
-import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from eolab.core.files import write_atomically
 from eolab.training import distributed
 
 STATE_FILE, BEFORE_FILE = "state.npz", "state-before.npz"
-NETWORK_FILE = "model.keras"
 LONGEST = 200  # characters of a setting in an error sentence
 Arrays = dict[str, list[np.ndarray]]  # values of variables by group
 
@@ -47,7 +45,6 @@ class Checkpoint:
     Each state names the file of the best weights that belongs to it, so that a kill between the two leaves a
     pair that fits. A state that cannot be read is set aside and the one before it counts. Once training has
     ended, the best weights are kept alone: the optimizer's variables, twice as large, are of no more use.
-    When the network is saved beside the folder as ``model.keras``, :meth:`release` removes these too.
 
     Where several processes train together the first one alone reads and writes; the others get what it
     reads, so all call the same methods.
@@ -58,7 +55,6 @@ class Checkpoint:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._network = folder.with_name(NETWORK_FILE)
         self._best_before = 0  # best epoch of the state before
 
     def clear(self) -> None:
@@ -93,16 +89,10 @@ class Checkpoint:
         for file in set(self.folder.glob("best-*.npz")) - kept:
             file.unlink()
 
-    def release(self) -> None:
-        """Remove the best weights of a training that has ended: the network beside the folder holds them."""
-        if distributed.first() and self._network.is_file():
-            for file in self.folder.glob("best-*.npz"):
-                file.unlink()
-
     def load(self, settings: dict[str, Any]) -> tuple[Progress, Arrays] | None:
         """Return the last state that can be read, None if there is none.
 
-        A training that has ended has its best weights alone, as ``model``, and none once they are released.
+        A training that has ended has its best weights alone, as ``model``.
 
         Raises:
             RunError: If it belongs to other settings.
@@ -134,7 +124,7 @@ class Checkpoint:
             try:
                 arrays, text = _unpacked(file)
                 progress = Progress(**json.loads(text))
-                best = self._best_arrays(progress)
+                best = _unpacked(self._best(progress.best_epoch))[0]["model"]
             except Exception as error:  # a damaged file raises nearly anything
                 aside = file.with_name(f"{file.name}.damaged")
                 file.replace(aside)
@@ -143,32 +133,12 @@ class Checkpoint:
                     "training goes on from the state before it, or starts anew where there is none."
                 )
                 continue
-            return progress, (best if progress.finished else arrays)
+            return progress, ({"model": best} if progress.finished else arrays)
         return None
 
-    def _best_arrays(self, progress: Progress) -> Arrays:
-        """Return the best weights of a state; none where a sound network beside the folder holds them."""
-        file = self._best(progress.best_epoch)
-        if progress.finished and not file.exists():
-            with zipfile.ZipFile(self._network) as network:
-                if damaged := network.testzip():
-                    raise ValueError(f"{damaged} in {self._network.name} is damaged")
-            return {}
-        return {"model": _unpacked(file)[0]["model"]}
-
-    def best(self, progress: Progress, model: Any = None) -> list[np.ndarray]:
-        """Return the values of the model's variables after the best epoch.
-
-        Args:
-            progress: How far the training is.
-            model: The model, into which released weights are read; not needed where there are none.
-        """
-        content, file = b"", self._best(progress.best_epoch)
-        if distributed.first() and file.exists():
-            content = file.read_bytes()
-        elif distributed.first():
-            model.load_weights(self._network)
-            content = _packed({"model": [np.array(variable) for variable in model.variables]})
+    def best(self, progress: Progress) -> list[np.ndarray]:
+        """Return the values of the model's variables after the best epoch."""
+        content = self._best(progress.best_epoch).read_bytes() if distributed.first() else b""
         return _unpacked(io.BytesIO(distributed.shared(content)))[0]["model"]
 
     def _best(self, epoch: int) -> Path:

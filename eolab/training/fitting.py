@@ -211,7 +211,7 @@ def fit(
         checkpoint.clear()
     state, saved = checkpoint.load(settings) or (Progress(settings), {})
     done = len(state.history)
-    if "model" in saved:
+    if done:
         assign(variables, saved["model"])
     average = Average() if ema else None
     watched = progress and in_notebook() and not headless()
@@ -267,7 +267,7 @@ def fit(
             f"{monitor} is no number in any of {len(state.history)} epochs, so none can be chosen: lower the "
             "learning rate, clip gradients (clipnorm=1), or look at the validation samples."
         )
-    assign(variables, checkpoint.best(state, model))
+    assign(variables, checkpoint.best(state))
     history = pd.DataFrame(state.history)
     history.attrs = {"best_epoch": state.best_epoch, "monitor": monitor, "resumed_at": done}
     return history
