@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -173,3 +175,14 @@ def test_a_finished_period_is_not_trained_again_and_ewc_moves_less_than_naive(st
     assert costs["steps"].tolist() == cost["steps"].tolist() == [3, 3]
     assert costs["samples_seen"].tolist() == [40, 40]
     assert {path.name for path in tmp_path.iterdir()} == {"first", "naive", "ewc_1000_200"}
+
+
+@pytest.mark.slow
+def test_a_period_after_a_finished_one_ends_as_in_an_unbroken_run(store, periods, tmp_path):
+    """The state of dropout of a finished period was lost where its weights came from the saved network."""
+    two = {year: periods[year] for year in (2018, 2019)}
+    whole, _ = learn(store, two, "naive", folder=tmp_path, networks=tasks.Networks())
+    shutil.rmtree(tmp_path / "naive")
+    resumed, _ = learn(store, two, "naive", folder=tmp_path, networks=tasks.Networks())
+    for year in two:
+        np.testing.assert_array_equal(resumed[2019][year], whole[2019][year])
