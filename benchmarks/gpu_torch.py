@@ -161,6 +161,8 @@ class TorchNetwork:
         self.label = torch.from_numpy(label)
         self.card = [self.to_card(rows) for rows in torch.arange(len(label)).split(case.batch)]
         network, self.read, self.loss_of = twin(case)
+        if not best and list(self.held) == ["image"]:
+            self.read = lambda inputs: (inputs["image"].permute(0, 3, 1, 2).contiguous(),)
         self.network = network.to(self.device)
         if "height" in case.sizes and best:
             self.network = self.network.to(memory_format=torch.channels_last)
