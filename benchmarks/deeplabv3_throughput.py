@@ -64,8 +64,8 @@ def keras_network(options: argparse.Namespace) -> Any:
     sizes = {"height": height, "width": width, "channels": options.bands, "outputs": 1}
     given = {"backbone": options.backbone, "dropout": options.dropout}
     network = models.build("deeplabv3", head="values", activation="linear", **sizes, **given)
-    how = {"jit_compile": False}
-    network.compile(keras.optimizers.Adam(LEARNING_RATE), {"values": losses.build("mse")}, **how)
+    optimizer = keras.optimizers.Adam(LEARNING_RATE)
+    network.compile(optimizer, {"values": losses.build("mse")}, jit_compile=False)
     return network
 
 

@@ -59,8 +59,7 @@ def keras_network(options: argparse.Namespace) -> Any:
 
     sizes = {"height": options.size, "width": options.size, "channels": options.bands}
     network = models.build("resnet50_patch", outputs=options.classes, activation="sigmoid", **sizes)
-    how = {"jit_compile": False}
-    network.compile("adam", losses.build("bce"), **how)
+    network.compile("adam", losses.build("bce"), jit_compile=False)
     return network
 
 

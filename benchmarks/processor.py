@@ -201,7 +201,7 @@ def keep(case: Case, backends: list[str], rates: dict[str, float]) -> None:
         best = best if best[0] > fastest.GAIN * before[0] else before
         key = {"backend": backend, "processor": instructions(), "network": case.network}
         row = key | best[1] | {"samples_per_s": round(best[0], 2), "gain": round(best[0] / before[0], 3)}
-        fastest.kept(pd.DataFrame([row]))
+        fastest.keep(pd.DataFrame([row]))
 
 
 def main() -> None:

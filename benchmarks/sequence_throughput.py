@@ -96,8 +96,7 @@ def keras_network(options: argparse.Namespace, dropout: float = DROPOUT, xla: bo
     given = {"filters": options.filters, "hidden": options.hidden, "dropout": dropout, "l2": L2}
     height, width = options.size
     network = models.build("convlstm", channels=BANDS, outputs=2, height=height, width=width, **given)
-    how = {"jit_compile": False} | ({"jit_compile": True} if xla else {})
-    network.compile(keras.optimizers.SGD(LEARNING_RATE), "sparse_categorical_crossentropy", **how)
+    network.compile(keras.optimizers.SGD(LEARNING_RATE), "sparse_categorical_crossentropy", jit_compile=xla)
     return network
 
 

@@ -61,8 +61,8 @@ def keras_network(options: argparse.Namespace) -> Any:
     sizes = {"times": options.times, "height": options.size, "width": options.size}
     sizes |= {"channels": options.bands, "outputs": options.classes}
     network = models.build("utae_mask", **sizes, dropout=DROPOUT)
-    how = {"jit_compile": False}
-    network.compile(keras.optimizers.Adam(LEARNING_RATE), {"mask": losses.build({"ce": 1})}, **how)
+    optimizer = keras.optimizers.Adam(LEARNING_RATE)
+    network.compile(optimizer, {"mask": losses.build({"ce": 1})}, jit_compile=False)
     return network
 
 

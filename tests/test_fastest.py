@@ -54,8 +54,8 @@ def test_rows_of_networks_that_were_measured_again_are_replaced(tmp_path):
         tmp_path / "fastest.csv",
         dict(zip(COLUMNS, ["jax", "avx2", "lstm", True, 1, 10.0, 1.0], strict=True)),
     )
-    fastest.kept(pd.DataFrame([row, row | {"network": "ltae"}]), file)
-    fastest.kept(pd.DataFrame([row | {"samples_per_s": 20.0}]), file)
+    fastest.keep(pd.DataFrame([row, row | {"network": "ltae"}]), file)
+    fastest.keep(pd.DataFrame([row | {"samples_per_s": 20.0}]), file)
     assert pd.read_csv(file)[["network", "samples_per_s"]].values.tolist() == [["lstm", 20.0], ["ltae", 10.0]]
 
 

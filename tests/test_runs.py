@@ -706,6 +706,15 @@ def test_notebooks_that_do_not_need_each_other_run_at_once_the_longest_row_first
     assert began.index("4/5 d") < began.index("3/5 c")
 
 
+def test_a_point_of_a_sweep_that_is_stopped_ends_no_other(tmp_path, monkeypatch) -> None:
+    """A worker of a cluster that was told to end ended the whole sweep."""
+    monkeypatch.setattr(history.RunRecord, "status", "stopped")
+    jobs = [SimpleNamespace(folder=tmp_path / name, upstream={}, label=name) for name in "abc"]
+    workers = chain.Workers(1, lambda job, _: "" if job.label == "a" else "skipped", execute.stop)
+    done = chain.run_all(jobs, 0, workers, timing.Left([], 1), lambda _: None, print)
+    assert {folder.name for folder in done} == {"b", "c"}
+
+
 @pytest.mark.notebook
 def test_a_cell_over_its_time_fails(tmp_path: Path) -> None:
     root = miniature.build(tmp_path)

@@ -24,14 +24,13 @@ from eolab.core.files import replacing, write_atomically
 from eolab.core.progress import in_threads, stage, track
 
 MANY = 100_000  # files of a data set that one command lists once
-RECENT_NS = 600 * 10**9  # a notebook asks several times, a minute of listing each for eight million files
 BATCH = 10_000  # files in memory at a time
 HEAD = 128  # bytes at the start of what is remembered of a data set
 NO_DATA = ("._", ".DS_Store", "Thumbs.db", "desktop.ini")  # files that file managers leave
 SETTLED_NS = 2_000_000_000  # a file that changed less than 2 s ago may change again within one clock tick
 
 T = TypeVar("T")
-_began: dict[str, int] = {}  # when this process last began to list a data set, by its place
+_begun: list[int] = []  # when the notebook of this process last began, nanoseconds
 Listed = tuple[str, int, int]  # path below the folder, bytes, modification time in nanoseconds
 
 
@@ -78,13 +77,18 @@ def fingerprint(path: str | Path, progress: bool = True) -> str:
     return take(path, progress).fingerprint
 
 
+def begin() -> None:
+    """Say that a notebook begins: it lists a data set of more than 100,000 files once from now on."""
+    _begun[:] = [time.time_ns()]
+
+
 def take(path: str | Path, progress: bool = True) -> Taken:
     """Return the fingerprint of a file, or of all files below a folder, with their number and size.
 
     Every byte of every file counts, below links to folders too. Files are listed and read in a stream, so
     that memory does not grow with their number. ``eolab run`` and ``eolab sweep`` list a data set of more
     than 100,000 files once: what was listed since ``EOLAB_LISTED_SINCE`` (nanoseconds, set by the command)
-    is not listed again. Nor is, in one process, what it has listed in the last ten minutes.
+    is not listed again. Without a command it is what was listed since :func:`begin`.
 
     Args:
         path: The file or folder.
@@ -99,12 +103,9 @@ def take(path: str | Path, progress: bool = True) -> Taken:
     place = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
     memory = workspace.cache() / f"files-{place}"
     listed, known = _head(memory)
-    began = time.time_ns()
-    own = _began.get(place, 0)
-    since = int(os.environ.get("EOLAB_LISTED_SINCE") or 0) or (own if began - own < RECENT_NS else 0)
+    since = int(os.environ.get("EOLAB_LISTED_SINCE") or 0) or sum(_begun)
     if known and known.files > MANY and 0 < since <= memory.stat().st_mtime_ns:
         return known
-    _began[place] = began
     listing, count = hashlib.sha256(), 0
     shown = progress and (known is None or known.files > MANY)
     for one in track(_files(path), f"files of {path.name}", known.files if known else None, "file", shown):

@@ -224,7 +224,8 @@ def run(
         say(sentence)
     workers = here(jobs, options.force, say)
     left = time_left(runs, options.force, jobs, say)
-    return run_all(runs, 0, workers, left, lambda _: None, say).issuperset(one.folder for one in runs)
+    done = run_all(runs, 0, workers, left, lambda _: None, say, one_ends_all=True)
+    return done.issuperset(one.folder for one in runs)
 
 
 def here(number: int, force: bool, say: Callable[[str], None]) -> Workers:
@@ -251,10 +252,9 @@ def run_all(
     left: timing.Left,
     keep: Callable[[Path], None],
     say: Callable[[str], None],
+    one_ends_all: bool = False,
 ) -> set[Path]:
     """Run jobs as soon as what they need is done, and return the folders of those that are.
-
-    After one that was stopped no other begins.
 
     Args:
         jobs: The jobs, each after those that it needs.
@@ -263,6 +263,7 @@ def run_all(
         left: Their time.
         keep: Called with the folder of each run that has ended.
         say: Prints a line.
+        one_ends_all: Whether no other begins after one that was stopped.
     """
     known = {job.folder: job for job in reversed(jobs)}
     counters = {job.folder: f"{n}/{len(jobs) - above} " for n, job in enumerate(jobs[above:], 1)}
@@ -299,7 +300,7 @@ def run_all(
                 for future in wait(going, return_when=FIRST_COMPLETED).done:
                     order.done(folder := going.pop(future))
                     done |= {folder} if future.result() else set()
-                    if folder not in done and history.RunRecord(folder).status == "stopped":
+                    if one_ends_all and folder not in done and _status(folder) == "stopped":
                         return done
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -310,10 +311,14 @@ def run_all(
 
 def _tried(job: Job, counter: str, workers: Workers, say: Callable[[str], None]) -> str:
     outcome = workers.run(job, counter)
-    if not outcome and workers.again and history.RunRecord(job.folder).status == "failed":
+    if not outcome and workers.again and _status(job.folder) == "failed":
         say(f"{counter}{job.label}: begins once more")
         outcome = workers.run(job, counter)
     return outcome
+
+
+def _status(folder: Path) -> str:
+    return history.RunRecord(folder).status
 
 
 def _steps(jobs: Sequence[Job]) -> dict[Path, int]:

@@ -19,7 +19,7 @@ from eolab.core.errors import ParameterError, RunError, check_known
 from eolab.core.files import write_atomically
 from eolab.core.numbers import counted
 from eolab.core.progress import in_notebook
-from eolab.data import sources
+from eolab.data import fingerprints, sources
 from eolab.runs import display, folders, history, lines, outputs, parameters, provenance, study, upstream
 from eolab.runs.short import Short, markup, text
 from eolab.runs.study import Notebook
@@ -387,6 +387,7 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
     display.hide_deprecations()
     display.explain_errors(bool(batch))
     if not batch:
+        fingerprints.begin()
         display.hide_start_up_lines()
     book = study.notebook(notebook)
     declared = book.parameters

@@ -51,10 +51,12 @@ def compile_options(name: str) -> dict[str, Any]:
     """
     import keras
 
-    backend, table = keras.backend.backend(), measured()
-    key = {"backend": backend, "processor": instructions(), "network": name}
+    if accelerator() or distributed.devices() > 1:
+        return usual(name)
+    table = measured()
+    key = {"backend": keras.backend.backend(), "processor": instructions(), "network": name}
     rows = table[(table[list(key)] == pd.Series(key)).all(axis=1)]
-    if accelerator() or distributed.devices() > 1 or rows.empty:
+    if rows.empty:
         return usual(name)
     row = rows.iloc[0]
     return {
@@ -63,7 +65,7 @@ def compile_options(name: str) -> dict[str, Any]:
     }
 
 
-def kept(best: pd.DataFrame, file: Path = TABLE) -> pd.DataFrame:
+def keep(best: pd.DataFrame, file: Path = TABLE) -> None:
     """Replace the rows of networks that were measured again, and write the table.
 
     Args:
@@ -74,4 +76,3 @@ def kept(best: pd.DataFrame, file: Path = TABLE) -> pd.DataFrame:
     before = pd.read_csv(file) if file.exists() else best.iloc[:0]
     table = pd.concat([before, best]).drop_duplicates(key, keep="last").sort_values(key, ignore_index=True)
     table.to_csv(file, index=False)
-    return table

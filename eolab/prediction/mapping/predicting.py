@@ -3,7 +3,8 @@
 import json
 import shutil
 import zlib
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -19,7 +20,7 @@ from eolab.core.files import FULL, write_atomically
 from eolab.data.schemes import IGNORE, ClassScheme
 from eolab.prediction.mapping import geotiff
 from eolab.prediction.mapping.bands import Bands, Content, bands_of, probability_bands
-from eolab.prediction.mapping.windows import Predict, ReadWindow, Window, weights, windows
+from eolab.prediction.mapping.windows import Inputs, Predict, ReadWindow, Window, weights, windows
 
 SETTINGS_FILE = "settings.json"
 TILE_STEP = 16  # TIFF tiles are multiples of 16 pixels
@@ -236,16 +237,17 @@ def _after(area: Window) -> Window:
     return area._replace(col=area.col + area.width)
 
 
-def read_ahead(read: Callable[..., Any], places: Iterable[Window]) -> Generator[Any]:
-    """Yield what is read at each place; the next is read by a thread while one is used."""
+def read_ahead(read: ReadWindow, places: Iterable[Window]) -> Generator[tuple[Window, Inputs]]:
+    """Yield places with what is read there; the next is read by a thread while one is used."""
     with ThreadPoolExecutor(1, thread_name_prefix="read_ahead") as pool:
-        coming: Future[Any] | None = None
+        coming: deque[tuple[Window, Future[Inputs]]] = deque()
         for place in places:
-            one, coming = coming, pool.submit(read, *place)
-            if one is not None:
-                yield one.result()
-        if coming is not None:
-            yield coming.result()
+            coming.append((place, pool.submit(read, *place)))
+            if len(coming) > 1:
+                one, future = coming.popleft()
+                yield one, future.result()
+        for one, future in coming:
+            yield one, future.result()
 
 
 class _Work:
@@ -253,14 +255,19 @@ class _Work:
 
     Args:
         predict: The model.
-        inputs: What is read of each window, in the order of :func:`to_read`.
+        inputs: Windows in the order of :func:`to_read`, with what is read of each.
         files: Bands of the files of a map.
         overlap: Pixels that windows share.
         maps: Maps M.
     """
 
     def __init__(
-        self, predict: Predict, inputs: Iterator[Any], files: list[Bands], overlap: int, maps: int
+        self,
+        predict: Predict,
+        inputs: Iterator[tuple[Window, Inputs]],
+        files: list[Bands],
+        overlap: int,
+        maps: int,
     ) -> None:
         self.predict, self.inputs = predict, inputs
         self.files, self.bands, self.overlap, self.maps = files, files[0], overlap, maps
@@ -296,7 +303,8 @@ class _Work:
 
     def _window(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Predict the next window: predictions (h, w, M, K) and masks (h, w, M) of pixels with data."""
-        inputs = next(self.inputs)
+        place, inputs = next(self.inputs)
+        assert place == window
         shape = (window.height, window.width)
         many = (*shape, self.maps)
         seen = ~np.asarray(inputs["nodata"], bool) if "nodata" in inputs else np.ones(shape, bool)
