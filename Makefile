@@ -1,6 +1,6 @@
 # make demo   a study from data to HTML report, on simulated data (STUDY=landcover)
-# make test   every check: style, types, unit tests, notebooks, JupyterLab in a browser; 16 minutes on two cores
-# make quick  the same without notebooks, browser and slow tests, under two minutes
+# make test   every check: style, types, unit tests, notebooks, JupyterLab in a browser; 17 minutes on two cores
+# make quick  the same without notebooks, browser and slow tests, two minutes
 # make lab    JupyterLab on this folder, with the first notebook
 # make docs   the documentation, docs/_build/index.html
 # Needs Python 3.11 to 3.13 and make, nothing else.
