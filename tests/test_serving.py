@@ -431,25 +431,29 @@ def test_another_kind_of_answer_is_refused(client):
 
 
 def held(loaded, limits: service.Limits):
-    """Return a client whose model waits until an event is set, and that event."""
-    go = threading.Event()
+    """Return a client whose model waits until an event is set, that event, and one set when it waits."""
+    go, begun = threading.Event(), threading.Event()
 
     def compute(inputs):
+        begun.set()
         go.wait(20)
         return loaded[1].compute(inputs)
 
     made = service.Service(loaded[0], Joined(compute, limits.batch), limits)
-    return made, TestClient(service.app(made)), go
+    return made, TestClient(service.app(made)), go, begun
 
 
-def together(client: TestClient, contents: list[bytes]) -> tuple[list[threading.Thread], list]:
+def together(client: TestClient, contents: list[bytes], begun) -> tuple[list[threading.Thread], list]:
+    """Send one request, and the others as soon as it is in work; return their threads and answers."""
     found: list = [None] * len(contents)
 
     def send(number: int) -> None:
         found[number] = client.post("/predict", content=contents[number])
 
     threads = [threading.Thread(target=send, args=(number,)) for number in range(len(contents))]
-    for thread in threads:
+    threads[0].start()
+    assert begun.wait(10)
+    for thread in threads[1:]:
         thread.start()
     return threads, found
 
@@ -462,8 +466,8 @@ def wait(until) -> None:
 
 
 def test_a_full_service_says_so_at_once(loaded):
-    made, client, go = held(loaded, service.Limits(requests=2))
-    threads, found = together(client, [npy(images())] * 2)
+    made, client, go, begun = held(loaded, service.Limits(requests=2))
+    threads, found = together(client, [npy(images())] * 2, begun)
     wait(lambda: made.inside == 2)
     third = client.post("/predict", content=npy(images()))
     assert (third.status_code, third.headers["retry-after"]) == (503, "1")
@@ -476,9 +480,9 @@ def test_a_full_service_says_so_at_once(loaded):
 
 
 def test_requests_that_wait_are_predicted_together(loaded):
-    made, client, go = held(loaded, service.Limits(batch=4))
+    made, client, go, begun = held(loaded, service.Limits(batch=4))
     contents = [npy(images(seed=number)) for number in range(5)]
-    threads, found = together(client, contents)
+    threads, found = together(client, contents, begun)
     wait(lambda: made.predict._waiting.qsize() == 4)  # one is in work
     go.set()
     for thread in threads:
@@ -491,12 +495,13 @@ def test_requests_that_wait_are_predicted_together(loaded):
 
 def test_a_request_that_fails_does_no_harm_to_those_it_was_joined_with():
     def compute(inputs):
+        begun.set()
         if (inputs["a"] < 0).any():
             raise ValueError("negative")
         started.wait(5)
         return inputs["a"] * 2
 
-    started = threading.Event()
+    started, begun = threading.Event(), threading.Event()
     joined, found = Joined(compute, 8), {}
 
     def ask(value):
@@ -506,9 +511,11 @@ def test_a_request_that_fails_does_no_harm_to_those_it_was_joined_with():
             found[value] = str(error)
 
     threads = [threading.Thread(target=ask, args=(value,)) for value in (1.0, -2.0, 3.0)]
-    for number, thread in enumerate(threads):
+    threads[0].start()
+    assert begun.wait(10)  # the others wait until it is done
+    for thread in threads[1:]:
         thread.start()
-        wait(lambda number=number: joined._waiting.qsize() == max(0, number))
+    wait(lambda: joined._waiting.qsize() == 2)
     started.set()
     for thread in threads:
         thread.join()
@@ -517,7 +524,7 @@ def test_a_request_that_fails_does_no_harm_to_those_it_was_joined_with():
 
 
 def test_an_answer_that_takes_too_long_is_given_up(loaded):
-    made, client, go = held(loaded, service.Limits(seconds=0.2))
+    made, client, go, _ = held(loaded, service.Limits(seconds=0.2))
     found = client.post("/predict", content=npy(images()))
     assert (found.status_code, found.json()["error"][:18]) == (504, "No answer within 0")
     go.set()
