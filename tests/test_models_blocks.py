@@ -17,6 +17,7 @@ from eolab.models import resnet
 from eolab.models.attention import EfficientAttention
 from eolab.models.blocks import (
     AtrousConv2D,
+    BatchNormalization,
     Resize,
     conv_norm,
     depthwise_norm,
@@ -125,6 +126,49 @@ def test_an_atrous_convolution_and_its_gradients_are_those_of_keras(size, kernel
     monkeypatch.setattr(keras.layers.Conv2D, "convolution_op", lambda *given: "Keras's")
     assert isinstance(layers[0].convolution_op(x, layers[0].kernel), str) is not summed
     assert isinstance(keras.layers.deserialize(keras.layers.serialize(layers[0])), AtrousConv2D)
+
+
+@pytest.mark.parametrize("xla", [False, True], ids=["graph", "xla"])
+@pytest.mark.parametrize("shape", [(6, 5), (3, 7, 5), (2, 4, 3, 5), (1, 1, 1, 5), (2, 3, 4, 2, 5)], ids=str)
+def test_fused_batch_normalisation_learns_as_that_of_keras(shape, xla):
+    """Values, gradients and averages, and nothing of them where the layer is frozen."""
+    rng = np.random.default_rng(0)
+    maps = rng.normal(3, 2, shape).astype("float32")
+    weights = [rng.normal(1, 0.3, 5), rng.normal(size=5), rng.normal(size=5), rng.random(5)]
+    toward = rng.normal(size=shape).astype("float32")  # else gradients of the maps would be 0
+
+    def of(kind, frozen: bool) -> list[np.ndarray]:
+        layer = kind(momentum=0.7)
+        layer.build(shape)
+        layer.set_weights(weights)
+        layer.trainable = not frozen
+
+        @tf.function(jit_compile=xla)
+        def step(x):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                found = layer(x, training=True)
+                loss = tf.reduce_sum(found * toward)
+            learnt = [weight.value for weight in layer.trainable_weights]
+            return found, *tape.gradient(loss, [x, *learnt])
+
+        return [np.asarray(one) for one in (*step(tf.constant(maps)), *layer.get_weights())]
+
+    for frozen in (False, True):
+        for ours, theirs in zip(
+            of(BatchNormalization, frozen), of(keras.layers.BatchNormalization, frozen), strict=True
+        ):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_batch_normalisation_is_fused_in_training_and_plain_in_predictions():
+    layer = BatchNormalization()
+    layer.build((2, 4, 4, 3))
+    for training, expected in ((True, {"FusedBatchNormV3"}), (False, set())):
+        graph = tf.function(lambda x, training=training: layer(x, training=training)).get_concrete_function(
+            tf.TensorSpec((2, 4, 4, 3))
+        )
+        assert {one.type for one in graph.graph.get_operations()} & {"FusedBatchNormV3"} == expected
 
 
 def test_depthwise_kernels_start_with_the_variance_of_he():

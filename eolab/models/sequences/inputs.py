@@ -113,11 +113,22 @@ class ImageNorm(Saved, keras.layers.BatchNormalization):
         super().__init__(momentum=momentum, **options)
 
     def call(self, maps: Any, seen: Any, training: bool | None = None) -> Any:  # noqa: D102
-        seen = ops.cast(seen, "bool")  # (N,) or (B, T)
-        averages = (self.moving_mean, self.moving_variance)
-        before = [ops.copy(ops.convert_to_tensor(average)) for average in averages]
-        maps = super().call(maps, training=training, mask=seen[..., None, None])
-        if training and self.trainable:
-            for average, old in zip(averages, before, strict=True):
-                average.assign(ops.where(ops.any(seen), ops.convert_to_tensor(average), old))
-        return maps
+        if not (training and self.trainable):
+            return super().call(maps, training=training)
+        seen = ops.cast(seen, "float32")[..., None]  # (N, 1) or (B, T, 1)
+        axes = tuple(range(len(seen.shape) - 1))
+        count = ops.sum(seen)
+
+        def mean(values: Any) -> Any:  # of images that there are: (N, C) or (B, T, C) → (C,)
+            return ops.sum(seen * values, axis=axes) / ops.maximum(count, 1)
+
+        means, variances = ops.moments(ops.cast(maps, "float32"), axes=(-3, -2))  # of each image
+        center = mean(means)
+        variance = mean(variances + ops.square(means - center))
+        for average, batch in ((self.moving_mean, center), (self.moving_variance, variance)):
+            momentum = ops.where(count > 0, self.momentum, 1.0)
+            average.assign(momentum * average + (1 - momentum) * batch)
+        scaled = ops.batch_normalization(
+            ops.cast(maps, "float32"), center, variance, -1, self.beta, self.gamma, self.epsilon
+        )
+        return ops.cast(scaled, self.compute_dtype)

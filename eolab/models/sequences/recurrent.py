@@ -209,8 +209,9 @@ class MapCell(Layer):
 
     def call(self, step: Any, states: list[Any], training: bool | None = None) -> Any:
         maps, memory = states
-        seen = step[..., -1:]
-        gates = step[..., :-1] + ops.conv(maps, self.recurrent, padding="same")
+        gates, seen = ops.split(step, [4 * self.filters], axis=-1)
+        seen = ops.stop_gradient(seen)
+        gates = gates + ops.conv(maps, self.recurrent, padding="same")
         enter, forget, candidate, leave = ops.split(gates, 4, axis=-1)
         new = ops.sigmoid(forget) * memory + ops.sigmoid(enter) * ops.tanh(candidate)
         memory = memory + seen * (new - memory)
@@ -256,7 +257,7 @@ class ConvLSTM(Layer):
             go_backwards=self.backwards,
             dtype=self.dtype_policy,
         )
-        self.recurrence.build((None, None, *size, 4 * filters + 1))
+        self.recurrence.build((None, None, *size, 5 * filters))
 
     def call(self, images: Any, valid: Any) -> Any:
         """Read images (B, T, H, W, C), of those steps where ``valid`` (B, T) is above a half.
@@ -268,7 +269,7 @@ class ConvLSTM(Layer):
         gates = ops.reshape(gates + self.bias, (-1, ops.shape(images)[1], height, width, 4 * self.filters))
         axes = (-3, -2, -1) if len(valid.shape) == 2 else -1
         seen = ops.expand_dims(ops.cast(valid > 0.5, gates.dtype), axes)
-        seen = ops.broadcast_to(seen, (*ops.shape(gates)[:-1], 1))
+        seen = ops.broadcast_to(seen, (*ops.shape(gates)[:-1], self.filters))
         return self.recurrence(ops.concatenate([gates, seen], axis=-1))
 
     def compute_output_shape(self, images_shape: Any, valid_shape: Any) -> tuple[Any, ...]:
