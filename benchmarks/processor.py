@@ -67,9 +67,10 @@ def ways_to_compile(case: Case, backend: str) -> Iterator[dict[str, Any]]:
             yield {"jit_compile": xla, "steps_per_execution": steps}
 
 
-def name_of(backend: str, how: dict[str, Any]) -> str:
+def name_of(backend: str, how: dict[str, Any], precision: str = "float32") -> str:
     xla = ", XLA" if how["jit_compile"] and backend == "tensorflow" else ""
-    return f"{backend}{xla}, {how['steps_per_execution']} steps at once"
+    low = f", {precision}" if precision != "float32" else ""
+    return f"{backend}{low}{xla}, {how['steps_per_execution']} steps at once"
 
 
 def keras_ways(case: Case, backend: str, precision: str) -> Made:
@@ -90,8 +91,14 @@ def keras_ways(case: Case, backend: str, precision: str) -> Made:
         start, trained = time.perf_counter(), one.ready(**how)
         fitting.forget(one.network)  # so that the next way has a graph of its own
         fit(trained, 2 * how["steps_per_execution"])
-        print(f"compiled in {time.perf_counter() - start:.0f} s: {case.network}, {name_of(backend, how)}")
-        ways[f"train, {name_of(backend, how)}"] = partial(fit, trained)
+        way = name_of(backend, how, precision)
+        print(f"compiled in {time.perf_counter() - start:.0f} s: {case.network}, {way}")
+        ways[f"train, {way}"] = partial(fit, trained)
+    facts["weights"] = sum(math.prod(variable.shape) for variable in one.network.trainable_variables)
+    facts["versions"] = f"Keras {keras.__version__} on {one.setup.backend}"
+    facts["device"] = one.setup.device
+    if precision != "float32":  # engines have a precision of their own
+        return ways, facts
     inputs, series = one.samples.inputs, "height" not in case.sizes
     if series:  # they are small
         repeated = SERIES_PREDICTED // len(one.samples)
@@ -115,9 +122,6 @@ def keras_ways(case: Case, backend: str, precision: str) -> Made:
             continue
         label = f"Keras on {backend}" if engine == "keras" else f"{engine}, {kind}"
         ways[f"predict, {label}"] = partial(predict, predictor)
-    facts["weights"] = sum(math.prod(variable.shape) for variable in one.network.trainable_variables)
-    facts["versions"] = f"Keras {keras.__version__} on {one.setup.backend}"
-    facts["device"] = one.setup.device
     return ways, facts
 
 
@@ -160,24 +164,31 @@ def rows(name: str, case: Case, result: dict[str, Any]) -> Iterator[str]:
                 yield f"| {case.study} | {name} | {way} | {rate:,.1f} | {ratios} |"
 
 
+def fastest(rates: dict[str, float], start: str, precision: str = "float32") -> float:
+    """Return the best rate of a precision among the ways that begin so; NaN without one."""
+    low = precision == "bfloat16"
+    of = [rate for way, rate in rates.items() if way.startswith(start) and ("bfloat16" in way) == low]
+    return max(of, default=math.nan)
+
+
 def summary(cases: dict[str, Case], found: dict[str, Any]) -> Iterator[str]:
     """Return a table in Markdown with the fastest ways of Keras, as parts of the rates of PyTorch."""
-    columns = ["TensorFlow, × PyTorch", "JAX, × PyTorch", "fastest, × its best", "engine", "× PyTorch"]
-    yield "| study | network | batch | " + " | ".join([*columns, "× its best"]) + " |"
-    yield "|---|---|---:|---:|---:|---:|---|---:|---:|"
+    columns = ["train, TensorFlow × PyTorch", "train, JAX × PyTorch", "train, fastest × best"]
+    columns += ["train, bfloat16 × best", "predict, fastest engine", "predict × PyTorch", "predict × best"]
+    yield "| study | network | batch | " + " | ".join(columns) + " |"
+    yield "|---|---|---:|---:|---:|---:|---:|---|---:|---:|"
     for name, result in found.items():
         ways = {way: rate for way, rate in result["rates"].items() if "PyTorch" not in way}
         written, best = (
             {action: result["rates"].get(f"{action}, {who}", math.nan) for action in ("train", "predict")}
             for who in ("PyTorch", "PyTorch at its best")
         )
-        learnt = {
-            backend: max((ways[way] for way in ways if way.startswith(f"train, {backend}")), default=math.nan)
-            for backend in ("tensorflow", "jax")
-        }
+        learnt = {backend: fastest(ways, f"train, {backend}") for backend in ("tensorflow", "jax")}
+        low = fastest(ways, "train, ", "bfloat16")
         engine = max((way for way in ways if way.startswith("predict")), key=lambda way: ways[way])
-        cells = [f"{learnt[backend] / written['train']:.2f}" for backend in learnt]
-        cells += [f"{np.nanmax(list(learnt.values())) / best['train']:.2f}", engine.removeprefix("predict, ")]
+        cells = [f"{rate / written['train']:.2f}" for rate in learnt.values()]
+        cells += [f"{rate / best['train']:.2f}" for rate in (np.nanmax(list(learnt.values())), low)]
+        cells += [engine.removeprefix("predict, ")]
         cells += [f"{ways[engine] / other['predict']:.2f}" for other in (written, best)]
         yield f"| {cases[name].study} | {name} | {cases[name].batch} | {' | '.join(cells)} |"
 
@@ -210,7 +221,7 @@ def main() -> None:
     )
     parser.add_argument("--only", nargs="+", default=list(SMALLER), choices=list(SMALLER))
     parser.add_argument("--backends", nargs="+", default=["tensorflow", "jax"])
-    parser.add_argument("--precision", default="float32", help="float32 or bfloat16")
+    parser.add_argument("--bfloat16", action="store_true", help="train images on TensorFlow in it as well")
     parser.add_argument("--rounds", type=int, default=5, help="rounds that count")
     parser.add_argument("--seconds", type=float, default=1.0, help="of a turn, about")
     parser.add_argument("--out", type=Path, help="file for the results, JSON")
@@ -221,8 +232,11 @@ def main() -> None:
     print("| study | network | way | samples/s | × PyTorch | × at its best |\n|---|---|---|---:|---:|---:|")
     for name, case in cases(options.only).items():
         workers = []
-        for library in [*options.backends, "torch"]:  # one compiles after the other
-            workers.append(Worker(library, name, partial(ways_of, library, case, options.precision)))
+        kinds = [(library, "float32") for library in [*options.backends, "torch"]]
+        if options.bfloat16 and "height" in case.sizes and "tensorflow" in options.backends:
+            kinds.append(("tensorflow", "bfloat16"))
+        for library, precision in kinds:  # one compiles after the other
+            workers.append(Worker(library, name, partial(ways_of, library, case, precision)))
             workers[-1].ready()
         least = 16 if "height" not in case.sizes else 1
         there = [one for one in workers if one.ways]

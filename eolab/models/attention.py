@@ -192,17 +192,16 @@ class MasterQueryAttention(Layer):
 
     def call(self, features: Any, valid: Any, dates: Any, training: bool | None = None) -> Any:
         times, channels = features.shape[1:]
-        shape = (-1, times, self.heads, channels // self.heads)  # (B, T, H, E/H)
-        x = ops.reshape(features, shape) + ops.expand_dims(dates, 2)
+        x = features + ops.tile(dates, (1, 1, self.heads))  # (B, T, E)
         # W_h' q_h of all heads as one matrix (E, H): a product a head is many small ones, and slow
         read = ops.matmul(self.key, self.query) * self.key_size**-0.5  # (H, E/H, 1)
         own = ops.array(np.eye(self.heads)[:, None], read.dtype)  # a constant: OpenVINO converts no ops.eye
         read = ops.reshape(read * own, (channels, -1))
-        logits = ops.matmul(ops.reshape(x, (-1, times, channels)), read)  # (B, T, H)
-        logits = ops.transpose(logits, (0, 2, 1))  # (B, H, T)
+        logits = ops.transpose(ops.matmul(x, read), (0, 2, 1))  # (B, H, T)
         weights = self.drop(masked_softmax(logits, valid[:, None, :]), training=training)
-        weights = ops.expand_dims(ops.transpose(weights, (0, 2, 1)), 3)  # (B, T, H, 1)
-        return ops.reshape(ops.sum(weights * x, axis=1), (-1, channels))  # (B, E)
+        of_head = np.repeat(np.eye(self.heads), channels // self.heads, axis=1)  # (H, E)
+        weights = ops.matmul(ops.transpose(weights, (0, 2, 1)), ops.array(of_head, x.dtype))  # (B, T, E)
+        return ops.sum(weights * x, axis=1)  # (B, E)
 
 
 class PixelAttention(Layer):
