@@ -191,7 +191,7 @@ class MasterQueryAttention(Layer):
         self.key = self.add_weight((self.heads, group, self.key_size), self._seeds.glorot(), name="key")
 
     def call(self, features: Any, valid: Any, dates: Any, training: bool | None = None) -> Any:
-        times, channels = features.shape[1:]
+        channels = features.shape[-1]
         x = features + ops.tile(dates, (1, 1, self.heads))  # (B, T, E)
         # W_h' q_h of all heads as one matrix (E, H): a product a head is many small ones, and slow
         read = ops.matmul(self.key, self.query) * self.key_size**-0.5  # (H, E/H, 1)

@@ -4,13 +4,14 @@
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import partial
 from itertools import product
 from typing import Any
 
 import keras
 from keras import ops
 
+from eolab.models import fused
 from eolab.models.layers import Layer, Saved, Seeds
 
 MOMENTUM = 0.9  # of the averages of every batch normalisation: they follow the last ten batches or so
@@ -52,31 +53,13 @@ class BatchNormalization(Saved, keras.layers.BatchNormalization):
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        if not (training and self.trainable) or mask is not None or not _fused(inputs.dtype):
+        learns = training and self.trainable and mask is None
+        if not learns or inputs.dtype == "float64" or not fused.usable():
             return super().call(inputs, training=training, mask=mask)
-        import tensorflow as tf
-
-        deep = len(inputs.shape) == 4
-        maps = inputs if deep else ops.reshape(inputs, (-1, 1, 1, inputs.shape[-1]))
-        weights = [ops.convert_to_tensor(weight) for weight in (self.gamma, self.beta)]
-        found = tf.raw_ops.FusedBatchNormV3(
-            x=maps, scale=weights[0], offset=weights[1], mean=[], variance=[], epsilon=self.epsilon
-        )
-        count = ops.cast(ops.prod(ops.shape(maps)[:3]), "float32")
-        variance = found.batch_variance * (count - 1) / count  # theirs is that of a sample
-        for average, batch in ((self.moving_mean, found.batch_mean), (self.moving_variance, variance)):
+        found, mean, variance = fused.batch_norm(inputs, self.gamma, self.beta, self.epsilon)
+        for average, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
             average.assign(self.momentum * average + (1 - self.momentum) * batch)
-        return found.y if deep else ops.reshape(found.y, ops.shape(inputs))
-
-
-@cache
-def _fused(dtype: str) -> bool:
-    """Return whether batches of a type are normalised by the fused operation."""
-    if keras.backend.backend() != "tensorflow" or dtype not in ("float32", "bfloat16", "float16"):
-        return False
-    import tensorflow as tf
-
-    return not tf.config.list_physical_devices("GPU")
+        return found
 
 
 layer_norm = partial(keras.layers.LayerNormalization, epsilon=1e-6)  # of SegFormer and ConvNeXt

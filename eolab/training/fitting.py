@@ -19,17 +19,10 @@ from eolab.training.callbacks import Average, Recorder, assign, stopped, write_h
 from eolab.training.checkpoint import Checkpoint, Progress
 from eolab.training.freezing import Freeze, Thaw
 from eolab.training.live import Live
+from eolab.training.optimizers import OPTIMIZERS
 from eolab.training.outputs import Trained
 from eolab.training.setup import jit_compile as jit_of_backend
 
-OPTIMIZERS = {  # Keras itself does not know all of them by name
-    one.__name__.lower(): one
-    for one in (
-        *(keras.optimizers.Adam, keras.optimizers.AdamW, keras.optimizers.Nadam, keras.optimizers.SGD),
-        *(keras.optimizers.RMSprop, keras.optimizers.Adagrad, keras.optimizers.Lion, keras.optimizers.Muon),
-        keras.optimizers.Lamb,
-    )
-}
 KINDS: dict[tuple[type, ...], tuple[str, ...]] = {  # of the values of a notebook's ``training`` dict
     (int,): ("epochs", "batch_size", "min_steps", "steps", "patience", "steps_per_execution"),
     (int, float): ("learning_rate", "clipnorm", "ema"),

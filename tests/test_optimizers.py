@@ -1,0 +1,56 @@
+"""Optimizers of the package beside those of Keras."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from eolab.training.optimizers import OPTIMIZERS, OneOperation
+
+OWN = [name for name, kind in OPTIMIZERS.items() if issubclass(kind, OneOperation)]
+OPTIONS = {
+    "plain": {},
+    "clipped": {"clipnorm": 0.5},
+    "averaged": {"use_ema": True, "ema_momentum": 0.9},
+    "schedule": {"learning_rate": keras.optimizers.schedules.ExponentialDecay(0.05, 3, 0.5)},
+    "accumulated": {"gradient_accumulation_steps": 2},
+    "amsgrad": {"amsgrad": True},
+}
+
+
+@pytest.mark.parametrize("xla", [False, True], ids=["graph", "xla"])
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("name", OWN)
+def test_weights_after_ten_steps_are_those_of_keras(name, options, xla):
+    rng = np.random.default_rng(0)
+    starts = [rng.normal(size=shape).astype("float32") for shape in ((4, 3), (3,))]
+    steps = [[tf.constant(rng.normal(size=one.shape).astype("float32")) for one in starts] for _ in range(10)]
+
+    def after(kind) -> list[np.ndarray]:
+        weights = [keras.Variable(start) for start in starts]
+        optimizer = kind(**{"learning_rate": 0.03, **OPTIONS[options]})
+        optimizer.build(weights)
+
+        @tf.function(jit_compile=xla)
+        def step(gradients):
+            optimizer.apply(gradients)
+
+        for gradients in steps:
+            step(gradients)
+        optimizer.finalize_variable_values(weights)
+        return [np.asarray(one) for one in (*weights, *optimizer.variables)]
+
+    own, theirs = OPTIMIZERS[name], getattr(keras.optimizers, OPTIMIZERS[name].__name__)
+    for ours, expected in zip(after(own), after(theirs), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_step_is_one_operation_a_weight(name):
+    weights = [keras.Variable(np.ones(3, "float32")) for _ in range(2)]
+    optimizer = OPTIMIZERS[name]()
+    optimizer.build(weights)
+    traced = tf.function(optimizer.apply).get_concrete_function([tf.TensorSpec(3)] * 2)
+    assert [one.type for one in traced.graph.get_operations()].count("ResourceApplyAdam") == 2
