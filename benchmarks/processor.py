@@ -244,7 +244,7 @@ def main() -> None:
         print("\n".join(rows(name, case, found[name])), flush=True)
         for worker in workers:
             worker.end()
-        if options.keep:
+        if options.keep and not case.frozen:  # the table is of networks that learn as a whole
             keep(case, options.backends, found[name]["rates"])
         if options.out:
             options.out.write_text(json.dumps(found, indent=1))

@@ -1,7 +1,7 @@
 """Operations of TensorFlow that take a processor a fraction of the time of Keras's.
 
-All else in models is for any backend. Whoever calls these keeps to Keras's on other backends and devices, with
-equal results.
+All else in models is for any backend. Whoever calls these keeps to Keras's on other backends and devices,
+with equal results.
 """
 
 from typing import Any
