@@ -82,6 +82,21 @@ def test_engines_agree_with_keras_in_batches_of_any_size(saved, engine):
 
 @pytest.mark.slow
 @exported
+def test_threads_predict_parts_of_many_series_in_their_order(saved):
+    folder, model = saved
+    size = 2 * engines.TOGETHER + 3
+    inputs, asked = inputs_of(size), []
+    predictor = prediction.load(folder, "onnx", batch_size=size, threads=2)
+    engine = next(one for one in vars(predictor).values() if isinstance(one, engines.OnnxEngine))
+    run = engine._run
+    engine._run = lambda inputs: asked.append(len(inputs["image"])) or run(inputs)
+    found = predictor(inputs)
+    assert sorted(asked) == [3, engines.TOGETHER, engines.TOGETHER]
+    assert np.abs(found - reference(model, inputs)).max() <= prediction.TOLERANCE["float32"]
+
+
+@pytest.mark.slow
+@exported
 @converts
 def test_an_input_that_a_network_does_not_use_is_no_output(tmp_path):
     """Regression: OpenVINO took no TempCNN: the days, which it does not read, came out beside the classes."""
