@@ -188,8 +188,8 @@ def _read(x: Any, valid: Any, units: int, seeds: Seeds, steps: bool, backwards: 
 class MapCell(Layer):
     """One step of a ConvLSTM, from the gates that its image gives: what the state adds, and the next state.
 
-    Takes ``(B, H, W, 4F + 1)``: for input, forgetting, candidate and output what the image says, and whether
-    there is one; without an image the state stays. The states are maps and memory, (B, H, W, F) each.
+    Takes ``(B, H, W, 5F)``: for input, forgetting, candidate and output what the image says, and F times
+    whether there is one; without an image the state stays. The states are maps and memory, (B, H, W, F) each.
     """
 
     def __init__(self, filters: int, kernel: int, size: tuple[int, int], seed: int, **kwargs: Any) -> None:
@@ -269,6 +269,7 @@ class ConvLSTM(Layer):
         gates = ops.reshape(gates + self.bias, (-1, ops.shape(images)[1], height, width, 4 * self.filters))
         axes = (-3, -2, -1) if len(valid.shape) == 2 else -1
         seen = ops.expand_dims(ops.cast(valid > 0.5, gates.dtype), axes)
+        # as wide as the maps, since TensorFlow is slow where it repeats numbers along the last axis
         seen = ops.broadcast_to(seen, (*ops.shape(gates)[:-1], self.filters))
         return self.recurrence(ops.concatenate([gates, seen], axis=-1))
 
