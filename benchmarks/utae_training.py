@@ -120,7 +120,7 @@ def copy_weights(source: Any, target: Any) -> None:
     fill(target.attention.query, np.asarray(attention.query))
     fill(target.attention.key.weight, np.asarray(attention.key).T)
     for ours, theirs in kinds.items():
-        layers = [each for each in source.layers if type(each) is ours]
+        layers = [each for each in source.layers if isinstance(each, ours)]
         modules = [each for each in target.modules() if type(each) is theirs]
         modules = [each for each in modules if each is not target.attention.key]
         for layer, module in zip(layers, modules, strict=True):

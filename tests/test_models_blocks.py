@@ -161,6 +161,29 @@ def test_fused_batch_normalisation_learns_as_that_of_keras(shape, xla):
             np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"scale": False}, {"center": False}, {"renorm": True}, {"axis": 1}, {"dtype": "float64"}],
+    ids=str,
+)
+def test_batch_normalisation_with_other_options_is_that_of_keras(options):
+    maps = np.random.default_rng(0).normal(3, 2, (4, 3, 3, 5)).astype("float32")
+    ours, theirs = BatchNormalization(**options), keras.layers.BatchNormalization(**options)
+    np.testing.assert_array_equal(ours(maps, training=True), theirs(maps, training=True))
+    for one, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "bfloat16", "mixed_float16"])
+def test_fused_batch_normalisation_in_half_precision(policy):
+    maps = np.random.default_rng(0).normal(3, 2, (4, 6, 6, 5)).astype("float32")
+    layer, exact = BatchNormalization(dtype=policy), keras.layers.BatchNormalization()
+    found = keras.ops.convert_to_numpy(keras.ops.cast(layer(maps, training=True), "float32"))
+    np.testing.assert_allclose(found, exact(maps, training=True), atol=0.05)
+    for one, other in zip(layer.get_weights(), exact.get_weights(), strict=True):
+        np.testing.assert_allclose(one.astype("float32"), other, rtol=0.01, atol=0.01)
+
+
 def test_batch_normalisation_is_fused_in_training_and_plain_in_predictions():
     layer = BatchNormalization()
     layer.build((2, 4, 4, 3))

@@ -47,6 +47,18 @@ def test_image_norm_is_batch_normalisation_of_the_images_that_there_are():
     np.testing.assert_allclose(inference, np.array(plain(maps, training=False)), atol=1e-5)
 
 
+def test_what_stands_where_there_is_no_image_is_no_part_of_the_averages():
+    """Regression: a weight of 0 left NaN in them; any value that is true is an image."""
+    maps, seen = random(3, 2, 2, 4), np.array([0.7, 0, 1], "float32")
+    layer, other = ImageNorm(), ImageNorm()
+    expected = np.array(other(maps, np.array([1, 0, 1], "float32"), training=True))
+    maps[1] = np.nan
+    found = np.array(layer(maps, seen, training=True))
+    np.testing.assert_allclose(found[[0, 2]], expected[[0, 2]], atol=1e-6)
+    for one, plain in zip(layer.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(one, plain, atol=1e-6)
+
+
 def test_image_norm_learns_nothing_from_a_batch_without_images():
     layer = ImageNorm(momentum=0.9)
     layer(random(3, 2, 2, 4), np.ones(3, "float32"), training=True)

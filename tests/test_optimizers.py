@@ -17,6 +17,7 @@ OPTIONS = {
     "schedule": {"learning_rate": keras.optimizers.schedules.ExponentialDecay(0.05, 3, 0.5)},
     "accumulated": {"gradient_accumulation_steps": 2},
     "amsgrad": {"amsgrad": True},
+    "whole numbers": {"beta_1": 0, "learning_rate": np.float64(0.01)},
 }
 
 

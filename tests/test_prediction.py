@@ -82,16 +82,18 @@ def test_engines_agree_with_keras_in_batches_of_any_size(saved, engine):
 
 @pytest.mark.slow
 @exported
-def test_threads_predict_parts_of_many_series_in_their_order(saved):
+@pytest.mark.parametrize(
+    ("size", "parts"), [(20, [20]), (40, [8, 32]), (130, [65, 65]), (259, [3, 128, 128])], ids=str
+)
+def test_threads_predict_parts_of_many_series_in_their_order(saved, size, parts):
     folder, model = saved
-    size = 2 * engines.TOGETHER + 3
     inputs, asked = inputs_of(size), []
     predictor = prediction.load(folder, "onnx", batch_size=size, threads=2)
     engine = next(one for one in vars(predictor).values() if isinstance(one, engines.OnnxEngine))
     run = engine._run
     engine._run = lambda inputs: asked.append(len(inputs["image"])) or run(inputs)
     found = predictor(inputs)
-    assert sorted(asked) == [3, engines.TOGETHER, engines.TOGETHER]
+    assert sorted(asked) == parts
     assert np.abs(found - reference(model, inputs)).max() <= prediction.TOLERANCE["float32"]
 
 

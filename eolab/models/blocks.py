@@ -54,11 +54,13 @@ class BatchNormalization(Saved, keras.layers.BatchNormalization):
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         learns = training and self.trainable and mask is None
-        if not learns or inputs.dtype == "float64" or not fused.usable():
+        plain = self.scale and self.center and not self.renorm and self.axis in (-1, len(inputs.shape) - 1)
+        if not (learns and plain and inputs.dtype != "float64" and fused.usable()):
             return super().call(inputs, training=training, mask=mask)
         found, mean, variance = fused.batch_norm(inputs, self.gamma, self.beta, self.epsilon)
         for average, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            average.assign(self.momentum * average + (1 - self.momentum) * batch)
+            before = ops.cast(average, "float32")
+            average.assign(self.momentum * before + (1 - self.momentum) * batch)
         return found
 
 

@@ -35,7 +35,7 @@ def batch_norm(inputs: Any, scale: Any, offset: Any, epsilon: float) -> tuple[An
 
     deep = len(inputs.shape) == 4
     maps = inputs if deep else ops.reshape(inputs, (-1, 1, 1, inputs.shape[-1]))
-    weights = {"scale": ops.convert_to_tensor(scale), "offset": ops.convert_to_tensor(offset)}
+    weights = {"scale": ops.cast(scale, "float32"), "offset": ops.cast(offset, "float32")}
     found = tf.raw_ops.FusedBatchNormV3(x=maps, **weights, mean=[], variance=[], epsilon=epsilon)
     count = ops.cast(ops.prod(ops.shape(maps)[:3]), "float32")
     normalised = found.y if deep else ops.reshape(found.y, ops.shape(inputs))
@@ -64,7 +64,7 @@ def adam(
     """
     import tensorflow as tf
 
-    first, second = (tf.constant(beta) for beta in betas)
+    first, second = (tf.constant(beta, "float32") for beta in betas)
     step = ops.cast(step, "float32")
     tf.raw_ops.ResourceApplyAdam(
         var=weight.handle,

@@ -23,10 +23,8 @@ TOLERANCE: dict[str, float] = {"float32": 1e-4, "bfloat16": 0.05}
 
 ENGINES = ("keras", "onnx", "openvino")
 """Engines that ``"auto"`` tries; ``"litert"`` takes one sample at a time and is used only where named."""
-TOGETHER = 128
-"""Series of pixels that a thread predicts at once."""
-SERIES = ("times", "channels")
-"""Axes of a series of one pixel."""
+TOGETHER = (32, 128)
+"""Least and most series of pixels that a thread predicts at once, where there are as many."""
 OUTPUT = "mask"
 """The output that is returned unless another is named."""
 
@@ -113,7 +111,8 @@ class OnnxEngine(Engine):
     """ONNX Runtime on the processor.
 
     Series of pixels are small and many: each thread predicts some of a batch alone, since threads that share
-    each small product mostly wait for each other (an LSTM is three times as fast so).
+    each small product mostly wait for each other (an LSTM is 1.5 times as fast so). A few series, see
+    :data:`TOGETHER`, are predicted by one thread.
 
     Args:
         file: The exported model.
@@ -135,21 +134,25 @@ class OnnxEngine(Engine):
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
             return runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
-        self.session, self.pool = session(threads), None
+        self.session = session(1)
         types = {"tensor(float)": np.float32, "tensor(bool)": np.bool_, "tensor(int32)": np.int32}
         inputs = self.session.get_inputs()
         self.dtypes = {i.name: np.dtype(types.get(i.type, np.float32)) for i in inputs}
         self.shapes = {i.name: tuple(a if isinstance(a, int) else None for a in i.shape[1:]) for i in inputs}
         self.output = chosen([o.name for o in self.session.get_outputs()], output)
-        if threads > 1 and all(len(shape) <= len(SERIES) for shape in self.shapes.values()):
-            self.session, self.pool = session(1), ThreadPoolExecutor(threads, "onnx")
+        self.pool, self.threads = None, threads
+        if all(len(shape) <= 2 for shape in self.shapes.values()):  # dates and bands
+            self.pool = ThreadPoolExecutor(threads, "onnx")
+        elif threads > 1:
+            self.session = session(threads)
 
     def __call__(self, inputs: Inputs) -> np.ndarray:
         """Return probabilities of a batch."""
-        size = len(next(iter(inputs.values())))
-        if self.pool is None or size <= TOGETHER:
+        size, (least, most) = len(next(iter(inputs.values()))), TOGETHER
+        together = min(most, max(least, -(-size // self.threads)))
+        if self.pool is None or size <= together:
             return self._run(inputs)
-        rows = [slice(start, start + TOGETHER) for start in range(0, size, TOGETHER)]
+        rows = [slice(start, start + together) for start in range(0, size, together)]
         parts = [{name: values[some] for name, values in inputs.items()} for some in rows]
         return np.concatenate(list(self.pool.map(self._run, parts)))
 

@@ -115,12 +115,12 @@ class ImageNorm(Saved, keras.layers.BatchNormalization):
     def call(self, maps: Any, seen: Any, training: bool | None = None) -> Any:  # noqa: D102
         if not (training and self.trainable):
             return super().call(maps, training=training)
-        seen = ops.cast(seen, "float32")[..., None]  # (N, 1) or (B, T, 1)
+        seen = ops.cast(seen, "bool")[..., None]  # (N, 1) or (B, T, 1)
         axes = tuple(range(len(seen.shape) - 1))
-        count = ops.sum(seen)
+        count = ops.sum(ops.cast(seen, "float32"))
 
         def mean(values: Any) -> Any:  # of images that there are: (N, C) or (B, T, C) → (C,)
-            return ops.sum(seen * values, axis=axes) / ops.maximum(count, 1)
+            return ops.sum(ops.where(seen, values, 0.0), axis=axes) / ops.maximum(count, 1)
 
         means, variances = ops.moments(ops.cast(maps, "float32"), axes=(-3, -2))  # of each image
         center = mean(means)
