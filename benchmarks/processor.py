@@ -164,7 +164,7 @@ def rows(name: str, case: Case, result: dict[str, Any]) -> Iterator[str]:
                 yield f"| {case.study} | {name} | {way} | {rate:,.1f} | {ratios} |"
 
 
-def fastest(rates: dict[str, float], start: str, precision: str = "float32") -> float:
+def best_rate(rates: dict[str, float], start: str, precision: str = "float32") -> float:
     """Return the best rate of a precision among the ways that begin so; NaN without one."""
     low = precision == "bfloat16"
     of = [rate for way, rate in rates.items() if way.startswith(start) and ("bfloat16" in way) == low]
@@ -183,8 +183,8 @@ def summary(cases: dict[str, Case], found: dict[str, Any]) -> Iterator[str]:
             {action: result["rates"].get(f"{action}, {who}", math.nan) for action in ("train", "predict")}
             for who in ("PyTorch", "PyTorch at its best")
         )
-        learnt = {backend: fastest(ways, f"train, {backend}") for backend in ("tensorflow", "jax")}
-        low = fastest(ways, "train, ", "bfloat16")
+        learnt = {backend: best_rate(ways, f"train, {backend}") for backend in ("tensorflow", "jax")}
+        low = best_rate(ways, "train, ", "bfloat16")
         engine = max((way for way in ways if way.startswith("predict")), key=lambda way: ways[way])
         cells = [f"{rate / written['train']:.2f}" for rate in learnt.values()]
         cells += [f"{rate / best['train']:.2f}" for rate in (np.nanmax(list(learnt.values())), low)]

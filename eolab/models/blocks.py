@@ -58,10 +58,21 @@ class BatchNormalization(Saved, keras.layers.BatchNormalization):
         if not (learns and plain and inputs.dtype != "float64" and fused.usable()):
             return super().call(inputs, training=training, mask=mask)
         found, mean, variance = fused.batch_norm(inputs, self.gamma, self.beta, self.epsilon)
-        for average, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            before = ops.cast(average, "float32")
-            average.assign(self.momentum * before + (1 - self.momentum) * batch)
+        follow(self, mean, variance, self.momentum)
         return found
+
+
+def follow(norm: keras.layers.BatchNormalization, mean: Any, variance: Any, momentum: Any) -> None:
+    """Let the averages of a batch normalisation follow the statistics of a batch (C,).
+
+    Args:
+        norm: The layer.
+        mean: Means of the batch.
+        variance: Variances of the batch.
+        momentum: Share of the averages that the batch leaves.
+    """
+    for average, batch in ((norm.moving_mean, mean), (norm.moving_variance, variance)):
+        average.assign(momentum * ops.cast(average, "float32") + (1 - momentum) * batch)
 
 
 layer_norm = partial(keras.layers.LayerNormalization, epsilon=1e-6)  # of SegFormer and ConvNeXt

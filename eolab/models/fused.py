@@ -1,7 +1,7 @@
-"""Operations of TensorFlow that take a processor a fraction of the time of Keras's.
+"""Batch normalisation by an operation of TensorFlow that takes a processor a fraction of the time of Keras's.
 
-All else in models is for any backend. Whoever calls these keeps to Keras's on other backends and devices,
-with equal results.
+All else in models is for any backend. Whoever calls it keeps to Keras's on other backends and devices, with
+equal results.
 """
 
 from typing import Any
@@ -40,41 +40,3 @@ def batch_norm(inputs: Any, scale: Any, offset: Any, epsilon: float) -> tuple[An
     count = ops.cast(ops.prod(ops.shape(maps)[:3]), "float32")
     normalised = found.y if deep else ops.reshape(found.y, ops.shape(inputs))
     return normalised, found.batch_mean, found.batch_variance * (count - 1) / count  # theirs is a sample's
-
-
-def adam(
-    weight: Any,
-    moments: tuple[Any, Any],
-    gradient: Any,
-    rate: Any,
-    betas: tuple[float, float],
-    step: Any,
-    epsilon: float,
-) -> None:
-    """Take a step of Adam (Kingma and Ba 2015) for one weight.
-
-    Args:
-        weight: A variable in float32.
-        moments: Variables of the first and the second moment.
-        gradient: Gradient of the loss.
-        rate: Learning rate.
-        betas: Share of each moment that a step leaves.
-        step: Number of this step, from 1.
-        epsilon: Added to the root of the second moment.
-    """
-    import tensorflow as tf
-
-    first, second = (tf.constant(beta, "float32") for beta in betas)
-    step = ops.cast(step, "float32")
-    tf.raw_ops.ResourceApplyAdam(
-        var=weight.handle,
-        m=moments[0].handle,
-        v=moments[1].handle,
-        beta1=first,
-        beta2=second,
-        beta1_power=first**step,
-        beta2_power=second**step,
-        lr=ops.cast(rate, "float32"),
-        epsilon=epsilon,
-        grad=ops.cast(gradient, "float32"),
-    )

@@ -134,24 +134,21 @@ class OnnxEngine(Engine):
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
             return runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
-        self.session = session(1)
+        self.session, self.pool, self.threads = session(threads), None, threads
         types = {"tensor(float)": np.float32, "tensor(bool)": np.bool_, "tensor(int32)": np.int32}
         inputs = self.session.get_inputs()
         self.dtypes = {i.name: np.dtype(types.get(i.type, np.float32)) for i in inputs}
         self.shapes = {i.name: tuple(a if isinstance(a, int) else None for a in i.shape[1:]) for i in inputs}
         self.output = chosen([o.name for o in self.session.get_outputs()], output)
-        self.pool, self.threads = None, threads
-        if all(len(shape) <= 2 for shape in self.shapes.values()):  # dates and bands
-            self.pool = ThreadPoolExecutor(threads, "onnx")
-        elif threads > 1:
-            self.session = session(threads)
+        if threads > 1 and all(len(shape) <= 2 for shape in self.shapes.values()):  # dates and bands
+            self.session, self.pool = session(1), ThreadPoolExecutor(threads, "onnx")
 
     def __call__(self, inputs: Inputs) -> np.ndarray:
         """Return probabilities of a batch."""
+        if self.pool is None:
+            return self._run(inputs)
         size, (least, most) = len(next(iter(inputs.values()))), TOGETHER
         together = min(most, max(least, -(-size // self.threads)))
-        if self.pool is None or size <= together:
-            return self._run(inputs)
         rows = [slice(start, start + together) for start in range(0, size, together)]
         parts = [{name: values[some] for name, values in inputs.items()} for some in rows]
         return np.concatenate(list(self.pool.map(self._run, parts)))

@@ -1,10 +1,11 @@
-"""Optimizers by name: those of Keras, of which TensorFlow applies Adam as one operation a weight."""
+"""Optimizers by name: those of Keras; TensorFlow takes Adam's steps by its own operation on a processor."""
 
 # ruff: noqa: D102 (update_step is that of Keras; the class documents it)
 
 from typing import Any
 
 import keras
+from keras import ops
 
 from eolab.models import fused
 
@@ -20,9 +21,23 @@ class OneOperation:
         if self.amsgrad or variable.dtype != "float32" or not fused.usable():
             super().update_step(gradient, variable, learning_rate)  # type: ignore[misc]
             return
+        import tensorflow as tf
+
         index = self._get_variable_index(variable)
-        moments, betas = (self._momentums[index], self._velocities[index]), (self.beta_1, self.beta_2)
-        fused.adam(variable, moments, gradient, learning_rate, betas, self.iterations + 1, self.epsilon)
+        first, second = (tf.constant(beta, "float32") for beta in (self.beta_1, self.beta_2))
+        step = ops.cast(self.iterations + 1, "float32")
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].handle,
+            v=self._velocities[index].handle,
+            beta1=first,
+            beta2=second,
+            beta1_power=first**step,
+            beta2_power=second**step,
+            lr=ops.cast(learning_rate, "float32"),
+            epsilon=self.epsilon,
+            grad=ops.cast(gradient, "float32"),
+        )
 
 
 class Adam(OneOperation, keras.optimizers.Adam):

@@ -14,7 +14,7 @@ import keras
 from keras import ops
 
 from eolab.models import heads
-from eolab.models.blocks import MOMENTUM, joined
+from eolab.models.blocks import MOMENTUM, follow, joined
 from eolab.models.heads import Spec
 from eolab.models.layers import Layer, Normalize, Saved
 
@@ -122,13 +122,10 @@ class ImageNorm(Saved, keras.layers.BatchNormalization):
         def mean(values: Any) -> Any:  # of images that there are: (N, C) or (B, T, C) → (C,)
             return ops.sum(ops.where(seen, values, 0.0), axis=axes) / ops.maximum(count, 1)
 
-        means, variances = ops.moments(ops.cast(maps, "float32"), axes=(-3, -2))  # of each image
+        maps = ops.cast(maps, "float32")
+        means, variances = ops.moments(maps, axes=(-3, -2))  # of each image
         center = mean(means)
         variance = mean(variances + ops.square(means - center))
-        for average, batch in ((self.moving_mean, center), (self.moving_variance, variance)):
-            momentum = ops.where(count > 0, self.momentum, 1.0)
-            average.assign(momentum * average + (1 - momentum) * batch)
-        scaled = ops.batch_normalization(
-            ops.cast(maps, "float32"), center, variance, -1, self.beta, self.gamma, self.epsilon
-        )
-        return ops.cast(scaled, self.compute_dtype)
+        follow(self, center, variance, ops.where(count > 0, self.momentum, 1.0))
+        maps = ops.batch_normalization(maps, center, variance, -1, self.beta, self.gamma, self.epsilon)
+        return ops.cast(maps, self.compute_dtype)
