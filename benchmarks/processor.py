@@ -6,9 +6,9 @@
 Keras trains as `eolab.tasks.fit` does, from batches in main memory, with loss, scores and optimizer of the
 task, on TensorFlow and on JAX; it predicts by each engine of `eolab.prediction`. The same network in PyTorch
 is measured as written (float32, channels first) and at its best (bfloat16 autocast, channels last, a fused
-Adam). PyTorch is no dependency: without it Keras is measured alone. Each library has a process, and all take
-turns, a few steps each; nothing else is at work in a turn. Rates are samples a second of wall time, medians
-of rounds.
+Adam). PyTorch is no dependency: without it Keras is measured alone. Each library has a process, XLA on
+TensorFlow one of its own, and all take turns, a few steps each; nothing else is at work in a turn. Rates are
+samples a second of wall time, medians of rounds.
 
 With ``--keep`` the fastest way to compile each network is written into the table that `eolab.training` reads,
 ``eolab/training/fastest.csv``, for this kind of processor.
@@ -46,6 +46,7 @@ SMALLER: dict[str, tuple[int, dict[str, Any]]] = {  # samples a step, and sizes,
     "deeplabv3": (8, {}),
 }
 ENGINES = (("keras", "float32"), ("onnx", "float32"), ("openvino", "float32"), ("openvino", "bfloat16"))
+XLA = {"tensorflow": (False, True), "jax": (True,)}  # each in a process, which slows down once XLA was used
 SERIES_PREDICTED = 1024  # at once
 
 
@@ -59,11 +60,11 @@ def cases(names: list[str]) -> dict[str, Case]:
     return found
 
 
-def ways_to_compile(case: Case, backend: str) -> Iterator[dict[str, Any]]:
-    """Return the arguments of ``compile`` that are tried."""
+def ways_to_compile(case: Case, *kinds: bool) -> Iterator[dict[str, Any]]:
+    """Return the arguments of ``compile`` that are tried, of kinds with or without XLA."""
     several = (1, 16) if "height" not in case.sizes else (1,)
     for steps in several:
-        for xla in (False, True) if backend == "tensorflow" else (True,):
+        for xla in kinds:
             yield {"jit_compile": xla, "steps_per_execution": steps}
 
 
@@ -73,7 +74,7 @@ def name_of(backend: str, how: dict[str, Any], precision: str = "float32") -> st
     return f"{backend}{low}{xla}, {how['steps_per_execution']} steps at once"
 
 
-def keras_ways(case: Case, backend: str, precision: str) -> Made:
+def keras_ways(case: Case, backend: str, precision: str, xla: bool) -> Made:
     import keras
     from gpu_keras import KerasNetwork
 
@@ -87,7 +88,7 @@ def keras_ways(case: Case, backend: str, precision: str) -> Made:
         trained.fit(one.from_memory(steps).stream(), verbose=0, shuffle=False)
         np.asarray(trained.trainable_variables[0])
 
-    for how in ways_to_compile(case, backend):
+    for how in ways_to_compile(case, xla):
         start, trained = time.perf_counter(), one.ready(**how)
         fitting.forget(one.network)  # so that the next way has a graph of its own
         fit(trained, 2 * how["steps_per_execution"])
@@ -97,7 +98,7 @@ def keras_ways(case: Case, backend: str, precision: str) -> Made:
     facts["weights"] = sum(math.prod(variable.shape) for variable in one.network.trainable_variables)
     facts["versions"] = f"Keras {keras.__version__} on {one.setup.backend}"
     facts["device"] = one.setup.device
-    if precision != "float32":  # engines have a precision of their own
+    if (xla and backend == "tensorflow") or precision != "float32":  # engines have a precision of their own
         return ways, facts
     inputs, series = one.samples.inputs, "height" not in case.sizes
     if series:  # they are small
@@ -145,12 +146,12 @@ def torch_ways(case: Case) -> Made:
     return ways, {"weights": weights, "versions": f"PyTorch {torch.__version__}"}
 
 
-def ways_of(library: str, case: Case, precision: str) -> Made:
+def ways_of(library: str, case: Case, precision: str, xla: bool) -> Made:
     """Return the ways of a backend of Keras, or of PyTorch."""
     if library == "torch":
         return torch_ways(case)
     os.environ["KERAS_BACKEND"] = library
-    return keras_ways(case, library, precision)
+    return keras_ways(case, library, precision, xla)
 
 
 def rows(name: str, case: Case, result: dict[str, Any]) -> Iterator[str]:
@@ -203,7 +204,7 @@ def keep(case: Case, backends: list[str], rates: dict[str, float]) -> None:
     for backend in backends:
         by_way = {
             name_of(backend, how): (rates[f"train, {name_of(backend, how)}"], how)
-            for how in ways_to_compile(case, backend)
+            for how in ways_to_compile(case, *XLA[backend])
         }
         usual = fastest.usual(case.network)
         usual["jit_compile"] = backend == "jax" if usual["jit_compile"] == "auto" else usual["jit_compile"]
@@ -232,11 +233,12 @@ def main() -> None:
     print("| study | network | way | samples/s | × PyTorch | × at its best |\n|---|---|---|---:|---:|---:|")
     for name, case in cases(options.only).items():
         workers = []
-        kinds = [(library, "float32") for library in [*options.backends, "torch"]]
+        kinds = [(library, "float32", xla) for library in options.backends for xla in XLA[library]]
+        kinds.append(("torch", "float32", False))
         if options.bfloat16 and "height" in case.sizes and "tensorflow" in options.backends:
-            kinds.append(("tensorflow", "bfloat16"))
-        for library, precision in kinds:  # one compiles after the other
-            workers.append(Worker(library, name, partial(ways_of, library, case, precision)))
+            kinds.append(("tensorflow", "bfloat16", False))
+        for library, *kind in kinds:  # one compiles after the other
+            workers.append(Worker(library, name, partial(ways_of, library, case, *kind)))
             workers[-1].ready()
         least = 16 if "height" not in case.sizes else 1
         there = [one for one in workers if one.ways]

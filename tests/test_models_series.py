@@ -6,11 +6,13 @@ import keras
 import model_harness as harness
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from eolab import models
 from eolab.core.errors import DataError, ParameterError
+from eolab.models import fused
 from eolab.models.attention import MasterQueryAttention, SelfAttention
-from eolab.models.layers import DayEncoding, MaskedMean, Normalize
+from eolab.models.layers import LSTM, WRITTEN_OUT, DayEncoding, MaskedMean, Normalize
 
 B, T, C, K = 32, 5, 4, 3
 SMALL = {"ltae": {"units": 32, "heads": 4}, "transformer": {"units": 16, "heads": 2}}
@@ -64,6 +66,95 @@ def test_lstm_keeps_its_state_over_gaps(unroll):
             state = np.tanh(memory) / (1 + np.exp(-let_out))
         odds = np.exp(state @ dense + offset)
         np.testing.assert_allclose(got[b], odds / odds.sum(), atol=1e-5)
+
+
+@pytest.mark.parametrize("xla", [False, True], ids=["graph", "xla"])
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("samples", [1, 2, 7])
+def test_the_fast_lstm_learns_as_that_of_keras(samples, backwards, xla):
+    """States, gradients of inputs and weights; a series without any valid date, NaN in gaps."""
+    rng = np.random.default_rng(0)
+    image, toward = rng.normal(size=(samples, T, C)), rng.normal(size=(samples, 6)).astype("float32")
+    valid = rng.random((samples, T)) < 0.6
+    valid[-1] = samples == 1
+    weights = [rng.normal(size=shape) for shape in ((C, 24), (6, 24), (24,))]
+
+    def of(kind, image: np.ndarray) -> list[np.ndarray]:
+        layer = kind(6, go_backwards=backwards, use_cudnn=False)
+        layer.build(image.shape)
+        layer.set_weights(weights)
+
+        @tf.function(jit_compile=xla)
+        def step(x):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                state = layer(x, mask=tf.constant(valid), training=True)
+                loss = tf.reduce_sum(state * toward)
+            return state, *tape.gradient(loss, [x, *(weight.value for weight in layer.trainable_weights)])
+
+        return [np.asarray(one) for one in step(tf.constant(image.astype("float32")))]
+
+    gaps = np.where(valid[..., None], image, np.nan)
+    for ours, theirs in zip(of(LSTM, gaps), of(keras.layers.LSTM, image), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_the_fast_lstm_has_the_weights_of_keras_after_ten_steps(monkeypatch):
+    inputs, labels = harness.series()
+    learnt = []
+    for usable in (True, False):
+        monkeypatch.setattr(fused, "usable", lambda usable=usable: usable)
+        model = build("lstm", units=6, dropout=0.0)
+        model.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
+        for _ in range(10):
+            model.train_on_batch(inputs, labels)
+        learnt.append(model.get_weights())
+    for ours, theirs in zip(*learnt, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_the_fast_lstm_learns_in_half_precision():
+    inputs, _ = harness.series()
+    valid = inputs["valid"].astype(bool)
+    layer, exact = LSTM(6, dtype="mixed_bfloat16"), keras.layers.LSTM(6, use_cudnn=False)
+    image = inputs["image"] / np.abs(inputs["image"]).max()
+    found = layer(image, mask=valid, training=True)
+    exact.build(image.shape)
+    exact.set_weights(layer.get_weights())
+    assert found.dtype == "bfloat16"
+    np.testing.assert_allclose(np.asarray(found, "float32"), exact(image, mask=valid), atol=0.02)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"return_sequences": True}, {"return_state": True}, {"use_bias": False}, {"activation": "relu"},
+        {"recurrent_activation": "hard_sigmoid"}, {"go_backwards": True},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_an_lstm_with_other_options_is_that_of_keras(options):
+    inputs, _ = harness.series()
+    given = {"mask": inputs["valid"].astype(bool), "training": True}
+    ours, theirs = (kind(6, seed=0, **options) for kind in (LSTM, keras.layers.LSTM))
+    image = inputs["image"] / np.abs(inputs["image"]).max()
+    theirs.build(image.shape)
+    ours.build(image.shape)
+    ours.set_weights(theirs.get_weights())
+    for one, other in zip(
+        tf.nest.flatten(ours(image, **given)), tf.nest.flatten(theirs(image, **given)), strict=True
+    ):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_the_fast_lstm_loops_over_no_dates_in_training_and_loops_in_predictions():
+    layer = LSTM(6, use_cudnn=False)
+    for steps, training, loops in ((T, True, False), (T, False, True), (WRITTEN_OUT + 1, True, True)):
+        image = tf.TensorSpec((None, steps, C))
+        mask = tf.TensorSpec((None, steps), tf.bool)
+        step = tf.function(lambda x, m, training=training: layer(x, mask=m, training=training))
+        found = {one.type for one in step.get_concrete_function(image, mask).graph.get_operations()}
+        assert bool(found & {"While", "StatelessWhile"}) == loops
 
 
 def test_normalize_is_the_formula_and_zero_where_nothing_was_seen():

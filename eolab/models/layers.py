@@ -14,6 +14,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from eolab.models import fused
+
 KERAS = {  # Keras's own settings that networks and trainings are made for
     "image_data_format": "channels_last",
     "floatx": "float32",
@@ -73,11 +75,59 @@ class Seeds:
         return keras.layers.Dropout(rate, seed=self.next())
 
 
+WRITTEN_OUT = 100  # steps of a series; a graph of more takes long to build
+
+
+class LSTM(Saved, keras.layers.LSTM):
+    """Keras's LSTM (Hochreiter and Schmidhuber 1997), which learns faster on a processor under TensorFlow.
+
+    There the valid steps of each series move to its end, in their order. A step of zeros, without its bias,
+    leaves an empty state empty: so no step has to choose by the mask. Steps are written out, and two halves
+    of the batch are computed at once. Values are equal but for rounding. Predictions, layers that give each
+    state or drop parts of them, long series, and other backends and devices keep to Keras's.
+    """
+
+    def call(
+        self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False
+    ) -> Any:
+        more = self.return_sequences or self.return_state or self.stateful or initial_state is not None
+        drops = self.dropout or self.recurrent_dropout
+        plain = self.use_bias and self.activation is keras.activations.tanh and not (more or drops)
+        known = mask is not None and (sequences.shape[1] or WRITTEN_OUT + 1) <= WRITTEN_OUT
+        if not (training and plain and known and fused.usable()):
+            return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
+        half = ops.shape(sequences)[0] // 2
+        parts = (slice(None, half), slice(half, None))
+        return ops.concatenate([self._last_state(sequences[part], mask[part]) for part in parts])
+
+    def _last_state(self, sequences: Any, mask: Any) -> Any:
+        """Return the state after the last valid step of series (B, T, C) with a mask (B, T), (B, U)."""
+        steps = sequences.shape[1]
+        seen = ops.cast(mask, "int32")
+        rank = ops.cumsum(seen, axis=1)  # of a valid step, from 1
+        place = steps - (rank if self.go_backwards else rank[:, -1:] - rank + 1)
+        moves = ops.equal(ops.expand_dims(place, 1), ops.reshape(ops.arange(steps), (-1, 1)))  # (B, to, from)
+        moves = ops.cast(ops.logical_and(moves, ops.expand_dims(mask, 1)), sequences.dtype)
+        filled = ops.where(ops.expand_dims(mask, -1), sequences, 0)
+        x = ops.matmul(moves, ops.concatenate([filled, ops.ones_like(filled[..., :1])], axis=-1))
+        kernel = ops.concatenate([self.cell.kernel, ops.expand_dims(self.cell.bias, 0)])
+        gates = ops.matmul(ops.transpose(x, (1, 0, 2)), kernel)  # (T, B, 4 U)
+        sigmoid, state, cell = self.recurrent_activation, None, None
+        for gate in ops.unstack(gates, steps):
+            if state is not None:
+                gate = gate + ops.matmul(state, self.cell.recurrent_kernel)
+            enter, keep, new, leave = ops.split(gate, 4, axis=-1)
+            entering = sigmoid(enter) * ops.tanh(new)
+            cell = entering if cell is None else sigmoid(keep) * cell + entering
+            state = sigmoid(leave) * ops.tanh(cell)
+        return state
+
+
 def recurrent(kind: Any, units: int, seeds: Seeds, sequences: bool, backwards: bool, **options: Any) -> Any:
     """Return a recurrent layer for series with gaps, whose state passes steps that a mask leaves out.
 
     Args:
-        kind: Class of the layer, ``keras.layers.LSTM`` or ``keras.layers.GRU``.
+        kind: Class of the layer, such as :class:`LSTM` or ``keras.layers.GRU``.
         units: Units of the layer.
         seeds: Seeds of the weights.
         sequences: Whether it gives the state of each step, or the last.

@@ -13,7 +13,7 @@ from eolab.core.errors import ParameterError
 from eolab.models.attention import MasterQueryAttention, SelfAttention, check_heads
 from eolab.models.blocks import batch_norm
 from eolab.models.heads import Spec, labels_model, series_input
-from eolab.models.layers import DayEncoding, MaskedMean, recurrent
+from eolab.models.layers import LSTM, DayEncoding, MaskedMean, recurrent
 
 
 def lstm(
@@ -55,7 +55,7 @@ def lstm(
             "and bidirectional=false."
         )
     seeds = spec.seeds
-    read = partial(recurrent, keras.layers.LSTM, units, seeds, unroll=unroll)
+    read = partial(recurrent, LSTM, units, seeds, unroll=unroll)
     inputs, x, valid, _ = series_input(spec)  # (B, T, C)
     seen = ops.cast(valid, "bool")  # (B, T)
     if carry:  # one series of all years

@@ -237,18 +237,22 @@ class Batches(keras.utils.PyDataset):
         import tensorflow as tf
 
         free = 1 if self.samples.lengths is None else 2
+        first = self[0]
+        parts = tf.nest.flatten(first)
 
-        def spec(values: np.ndarray) -> Any:
-            return tf.TensorSpec([None] * free + list(values.shape[free:]), values.dtype)
+        def read(index: np.int64) -> list[np.ndarray]:
+            return tf.nest.flatten(self[int(index)])
 
-        batches = tf.data.Dataset.from_generator(
-            lambda: map(self.__getitem__, range(self.num_batches)),
-            output_signature=map_structure(spec, self[0]),
-        )
+        def batch(index: Any) -> Any:
+            found = tf.numpy_function(read, [index], [values.dtype for values in parts])
+            for tensor, values in zip(found, parts, strict=True):
+                tensor.set_shape([None] * free + list(values.shape[free:]))
+            return tf.nest.pack_sequence_as(first, found)
+
+        batches = tf.data.Dataset.range(self.num_batches).map(batch)
         options = tf.data.Options()
         options.autotune.enabled = False
-        whole = tf.data.experimental.assert_cardinality(self.num_batches)
-        return batches.apply(whole).prefetch(2).with_options(options)
+        return batches.prefetch(2).with_options(options)
 
     def facts(self) -> dict[str, Any]:
         """Return what of the batches a resumed training must find again, as JSON values."""
