@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import keras
 import model_harness as harness
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from eolab import models
+from eolab import models, prediction
 from eolab.core.errors import DataError, ParameterError
 from eolab.models import fused
 from eolab.models.attention import MasterQueryAttention, SelfAttention
@@ -147,14 +149,53 @@ def test_an_lstm_with_other_options_is_that_of_keras(options):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-def test_the_fast_lstm_loops_over_no_dates_in_training_and_loops_in_predictions():
+def test_an_lstm_loops_over_dates_in_exports_and_long_series_alone():
     layer = LSTM(6, use_cudnn=False)
-    for steps, training, loops in ((T, True, False), (T, False, True), (WRITTEN_OUT + 1, True, True)):
-        image = tf.TensorSpec((None, steps, C))
-        mask = tf.TensorSpec((None, steps), tf.bool)
+    exported = fused.left_out
+    for steps, training, within, loops in (
+        (T, True, nullcontext, False),
+        (T, False, nullcontext, False),
+        (T, False, exported, True),
+        (WRITTEN_OUT + 1, True, nullcontext, True),
+        (WRITTEN_OUT + 1, False, nullcontext, True),
+    ):
+        image, mask = tf.TensorSpec((None, steps, C)), tf.TensorSpec((None, steps), tf.bool)
         step = tf.function(lambda x, m, training=training: layer(x, mask=m, training=training))
-        found = {one.type for one in step.get_concrete_function(image, mask).graph.get_operations()}
+        with within():
+            found = {one.type for one in step.get_concrete_function(image, mask).graph.get_operations()}
         assert bool(found & {"While", "StatelessWhile"}) == loops
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_the_loop_of_an_export_is_that_of_keras(backwards):
+    rng = np.random.default_rng(0)
+    image, valid = rng.normal(size=(7, T, C)).astype("float32"), rng.random((7, T)) < 0.6
+    valid[0] = False
+    ours, theirs = (kind(6, go_backwards=backwards, use_cudnn=False) for kind in (LSTM, keras.layers.LSTM))
+    expected = theirs(image, mask=valid)
+    ours.build(image.shape)
+    ours.set_weights(theirs.get_weights())
+    with fused.left_out():
+        found = ours(np.where(valid[..., None], image, np.nan), mask=valid)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert not np.any(found[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+def test_an_exported_lstm_is_one_operation(engine, tmp_path):
+    """OpenVINO reads no loop of TensorFlow: it takes the operation of the ONNX file."""
+    if engine == "openvino":
+        pytest.importorskip("openvino")
+    model, (inputs, _) = build("lstm", units=6), harness.series()
+    model.save(tmp_path / "model.keras")
+    expected = harness.predict(model, inputs)
+    found = prediction.load(tmp_path / "model.keras", engine)(inputs)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    file, word = {"onnx": ("onnx/model.onnx", b"LSTM"), "openvino": ("openvino/model.xml", b"LSTMSequence")}[
+        engine
+    ]
+    assert word in (tmp_path / f"model_{file}").read_bytes()
 
 
 def test_normalize_is_the_formula_and_zero_where_nothing_was_seen():

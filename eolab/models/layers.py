@@ -79,41 +79,57 @@ WRITTEN_OUT = 100  # steps of a series; a graph of more takes long to build
 
 
 class LSTM(Saved, keras.layers.LSTM):
-    """Keras's LSTM (Hochreiter and Schmidhuber 1997), which learns faster on a processor under TensorFlow.
+    """Keras's LSTM (Hochreiter and Schmidhuber 1997), which passes over the gaps of series without choosing.
 
-    There the valid steps of each series move to its end, in their order. A step of zeros, without its bias,
-    leaves an empty state empty: so no step has to choose by the mask. Steps are written out, and two halves
-    of the batch are computed at once. Values are equal but for rounding. Predictions, layers that give each
-    state or drop parts of them, long series, and other backends and devices keep to Keras's.
+    Where it gives the last state, the valid steps of each series move together, in their order, so that no
+    step chooses by the mask between old and new state; values are equal but for rounding. On a processor
+    under TensorFlow gaps move to the front: a step of zeros, without its bias, leaves an empty state empty.
+    Steps are written out there, and two halves of the batch are computed at once. Elsewhere predictions read
+    the state after the last valid step, so that an export has one operation for the whole layer. All else is
+    Keras's: layers that give each state or drop parts of them, and training on other devices.
     """
 
     def call(
         self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False
     ) -> Any:
         more = self.return_sequences or self.return_state or self.stateful or initial_state is not None
-        drops = self.dropout or self.recurrent_dropout
-        plain = self.use_bias and self.activation is keras.activations.tanh and not (more or drops)
-        known = mask is not None and (sequences.shape[1] or WRITTEN_OUT + 1) <= WRITTEN_OUT
-        if not (training and plain and known and fused.usable()):
+        drops = training and (self.dropout or self.recurrent_dropout)
+        plain = self.use_bias and self.activation is keras.activations.tanh and not drops
+        writes = plain and (sequences.shape[1] or 0) <= WRITTEN_OUT and fused.usable()
+        unknown = mask is None or sequences.shape[1] is None
+        if unknown or more or self.unroll or (training and not writes):
             return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
+        if not writes:
+            return self._looped(sequences, mask)
         half = ops.shape(sequences)[0] // 2
         parts = (slice(None, half), slice(half, None))
-        return ops.concatenate([self._last_state(sequences[part], mask[part]) for part in parts])
+        return ops.concatenate([self._written(sequences[part], mask[part]) for part in parts])
 
-    def _last_state(self, sequences: Any, mask: Any) -> Any:
-        """Return the state after the last valid step of series (B, T, C) with a mask (B, T), (B, U)."""
-        steps = sequences.shape[1]
-        seen = ops.cast(mask, "int32")
-        rank = ops.cumsum(seen, axis=1)  # of a valid step, from 1
-        place = steps - (rank if self.go_backwards else rank[:, -1:] - rank + 1)
-        moves = ops.equal(ops.expand_dims(place, 1), ops.reshape(ops.arange(steps), (-1, 1)))  # (B, to, from)
-        moves = ops.cast(ops.logical_and(moves, ops.expand_dims(mask, 1)), sequences.dtype)
+    def _moves(self, mask: Any, to_end: bool, dtype: str) -> tuple[Any, Any]:
+        """Return where the valid steps of a mask (B, T) move to, (B, to, from), and how many there are."""
+        rank = ops.cumsum(ops.cast(mask, "int32"), axis=1)  # of a valid step, from 1
+        count, steps = rank[:, -1:], mask.shape[1]
+        place = (count - rank if self.go_backwards else rank - 1) + (steps - count if to_end else 0)
+        moves = ops.equal(ops.expand_dims(place, 1), ops.reshape(ops.arange(steps), (-1, 1)))
+        return ops.cast(ops.logical_and(moves, ops.expand_dims(mask, 1)), dtype), count
+
+    def _looped(self, sequences: Any, mask: Any) -> Any:
+        """Return the state after the last valid step of series (B, T, C), (B, U)."""
+        moves, count = self._moves(mask, False, sequences.dtype)
+        x = ops.matmul(moves, ops.where(ops.expand_dims(mask, -1), sequences, 0))
+        states = keras.layers.RNN(self.cell, return_sequences=True)(x)  # (B, T, U)
+        last = ops.equal(ops.arange(mask.shape[1]), count - 1)  # in no step where all are gaps
+        return ops.matmul(ops.cast(ops.expand_dims(last, 1), states.dtype), states)[:, 0]
+
+    def _written(self, sequences: Any, mask: Any) -> Any:
+        """Return the same by steps that are written out."""
+        moves, _ = self._moves(mask, True, sequences.dtype)
         filled = ops.where(ops.expand_dims(mask, -1), sequences, 0)
         x = ops.matmul(moves, ops.concatenate([filled, ops.ones_like(filled[..., :1])], axis=-1))
         kernel = ops.concatenate([self.cell.kernel, ops.expand_dims(self.cell.bias, 0)])
         gates = ops.matmul(ops.transpose(x, (1, 0, 2)), kernel)  # (T, B, 4 U)
         sigmoid, state, cell = self.recurrent_activation, None, None
-        for gate in ops.unstack(gates, steps):
+        for gate in ops.unstack(gates, mask.shape[1]):
             if state is not None:
                 gate = gate + ops.matmul(state, self.cell.recurrent_kernel)
             enter, keep, new, leave = ops.split(gate, 4, axis=-1)

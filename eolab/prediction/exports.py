@@ -11,7 +11,7 @@ integer kernel for.
 import atexit
 import contextlib
 import copy
-import importlib
+import importlib.util
 import os
 import re
 import shutil
@@ -98,12 +98,29 @@ def export(model: Any, source: Path | None, engine: str, fingerprint: str, examp
 
 
 def _write(model: Any, engine: str, file: Path, example: Inputs) -> None:
+    from eolab.models import fused
+
     if engine == "litert":
         file.write_bytes(convert_litert(model))
         return
-    with quiet(), _sparingly() if engine == "onnx" else contextlib.nullcontext():
+    with quiet(), fused.left_out(), _sparingly() if engine == "onnx" else contextlib.nullcontext():
         model(dict(example), training=False)
-        model.export(str(file), format=engine, verbose=False)
+        try:
+            model.export(str(file), format=engine, verbose=False)
+        except Exception:
+            if engine != "openvino" or importlib.util.find_spec("tf2onnx") is None:
+                raise
+            _write_through_onnx(model, file, example)
+
+
+def _write_through_onnx(model: Any, file: Path, example: Inputs) -> None:
+    """Export for OpenVINO, which reads no loop of TensorFlow; ONNX has an operation for a recurrent layer."""
+    import openvino
+
+    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+        between = Path(folder) / FILES["onnx"]
+        _write(model, "onnx", between, example)
+        openvino.serialize(openvino.convert_model(between), file)
 
 
 @contextlib.contextmanager
@@ -242,6 +259,8 @@ def frozen(model: Any) -> Any:
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+    from eolab.models import fused
+
     inputs = inputs_of(model)
     order = list(inputs)
     signature = [tf.TensorSpec((1, *inputs[name].shape[1:]), inputs[name].dtype, name) for name in order]
@@ -251,7 +270,8 @@ def frozen(model: Any) -> Any:
         found = model(given if isinstance(model.input, dict) else list(values), training=False)
         return found if isinstance(found, dict) else {"probabilities": found}
 
-    traced = tf.function(of_model, input_signature=signature).get_concrete_function()
+    with fused.left_out():
+        traced = tf.function(of_model, input_signature=signature).get_concrete_function()
     names = sorted(traced.structured_outputs)
     constant = convert_variables_to_constants_v2(traced)
 
