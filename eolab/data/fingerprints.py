@@ -14,13 +14,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
 from eolab.core import workspace
 from eolab.core.errors import DataError
-from eolab.core.files import replacing, write_atomically
+from eolab.core.files import replacing
 from eolab.core.progress import in_threads, stage, track
 
 MANY = 100_000  # files of a data set that one command lists once
@@ -220,7 +220,7 @@ def remembered(
     settled = newest < time.time_ns() - SETTLED_NS
     result = make()
     if settled and private:
-        _keep(memory, pickle.dumps((digest.digest(), result)))
+        _keep(memory, (digest.digest(), result))
     return result
 
 
@@ -234,11 +234,12 @@ def _is_private(folder: Path) -> bool:
     return os.name == "nt" or (about.st_uid == os.getuid() and not about.st_mode & 0o022)
 
 
-def _keep(memory: Path, content: bytes) -> None:
-    """Write a file of the cache; where that is not possible, its content is made again next time."""
+def _keep(memory: Path, content: Any) -> None:
+    """Pickle into a file of the cache; where that is not possible, the content is made again next time."""
     with contextlib.suppress(OSError):
         memory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_atomically(memory, content)
+        with replacing(memory) as temporary, temporary.open("wb") as file:
+            pickle.dump(content, file, protocol=5)  # writes arrays without a copy
 
 
 def _files(path: Path) -> Iterator[Listed]:

@@ -115,7 +115,7 @@ def index(path: str | Path, progress: bool = True) -> pd.DataFrame:
 def _index(table: pd.DataFrame, trees: _Trees, progress: bool) -> pd.DataFrame:
     """Return the index after a look into the folders of the patches."""
     table, rejected = _with_folder(trees.root, table, trees.tiles)
-    entries = list(table.itertuples(index=False))
+    entries = list(table[["id", "labels", "split", "s1_name"]].itertuples(index=False))
     usable, rows = [], []
     for files, wrong in in_threads(trees.look, entries, f"indexing {trees.root.name}", "patch", progress):
         rejected += wrong
