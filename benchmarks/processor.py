@@ -238,7 +238,8 @@ def main() -> None:
         if options.bfloat16 and "height" in case.sizes and "tensorflow" in options.backends:
             kinds.append(("tensorflow", "bfloat16", False))
         for library, *kind in kinds:  # one compiles after the other
-            workers.append(Worker(library, name, partial(ways_of, library, case, *kind)))
+            title = f"{library}, {kind[0]}, XLA" if kind[1] else f"{library}, {kind[0]}"
+            workers.append(Worker(title, name, partial(ways_of, library, case, *kind)))
             workers[-1].ready()
         least = 16 if "height" not in case.sizes else 1
         there = [one for one in workers if one.ways]

@@ -396,3 +396,15 @@ def test_a_pass_is_not_tuned_and_so_ends_without_a_wait(store):
     data = batches_of(store, batch_size=16).stream()
     assert data.options().autotune.enabled is False
     assert int(data.cardinality()) == 3
+
+
+def test_batches_enter_tensorflow_in_the_types_of_the_first(store):
+    """Regression: an augmentation that gave other types in some batches ended the training."""
+
+    def augment(inputs, label, rng):
+        return (inputs if rng.random() < 0.5 else {k: v.astype(float) for k, v in inputs.items()}), label
+
+    data = batches_of(store, batch_size=2, augment=augment)
+    assert len({inputs["image"].dtype for inputs, *_ in (data[k] for k in range(data.num_batches))}) == 2
+    first = data[0][0]["image"].dtype.name
+    assert {inputs["image"].dtype.name for inputs, *_ in data.stream()} == {first}

@@ -151,7 +151,7 @@ def test_an_lstm_with_other_options_is_that_of_keras(options):
 
 def test_an_lstm_loops_over_dates_in_exports_and_long_series_alone():
     layer = LSTM(6, use_cudnn=False)
-    exported = fused.left_out
+    exported = fused.exported
     for steps, training, within, loops in (
         (T, True, nullcontext, False),
         (T, False, nullcontext, False),
@@ -175,7 +175,7 @@ def test_the_loop_of_an_export_is_that_of_keras(backwards):
     expected = theirs(image, mask=valid)
     ours.build(image.shape)
     ours.set_weights(theirs.get_weights())
-    with fused.left_out():
+    with fused.exported():
         found = ours(np.where(valid[..., None], image, np.nan), mask=valid)
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert not np.any(found[0])
@@ -196,6 +196,53 @@ def test_an_exported_lstm_is_one_operation(engine, tmp_path):
         engine
     ]
     assert word in (tmp_path / f"model_{file}").read_bytes()
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "float64"])
+def test_the_loop_of_an_export_has_the_precision_of_the_layer(policy):
+    """Regression: it took the one of the session."""
+    layer = LSTM(6, dtype=policy)
+    image, mask = np.zeros((2, T, C), "float32"), np.ones((2, T), bool)
+    with fused.exported():
+        assert layer(image, mask=mask).dtype == layer.compute_dtype
+
+
+def test_masks_that_keras_takes_are_taken():
+    """Regression: lists of masks, and one mask for all series, ended in an error of shapes."""
+    rng = np.random.default_rng(0)
+    image, mask = rng.normal(size=(3, T, C)).astype("float32"), np.array([[True, False, True, True, False]])
+    layer = LSTM(6)
+    expected = layer(image, mask=np.repeat(mask, 3, axis=0))
+    np.testing.assert_allclose(layer(image, mask=mask), expected, atol=1e-6)
+    np.testing.assert_allclose(layer(image, mask=[np.repeat(mask, 3, axis=0)]), expected, atol=1e-6)
+
+
+def test_a_saved_lstm_takes_no_cudnn_either():
+    """Regression: Keras saves no ``use_cudnn``, and its cuDNN takes gaps at the end alone."""
+    assert keras.layers.deserialize(keras.layers.serialize(LSTM(6))).use_cudnn is False
+
+
+@pytest.mark.slow
+def test_an_lstm_is_quantised_unless_it_loops(tmp_path):
+    """Regression: the calibration of a loop ended the process."""
+    pytest.importorskip("ai_edge_litert")
+    inputs, _ = harness.series()
+    samples = [{name: values[row] for name, values in inputs.items()} for row in range(8)]
+    model = build("lstm", units=6)
+    file = prediction.export_litert(model, tmp_path / "a.tflite", "int8", samples)
+    found = prediction.load(file)({name: values[:4] for name, values in inputs.items()})
+    np.testing.assert_allclose(found, harness.predict(model, inputs)[:4], atol=0.05)
+    with pytest.raises(ParameterError, match=r"loops over the steps .* build it with unroll=True"):
+        prediction.export_litert(build("lstm", units=6, layers=2), tmp_path / "b.tflite", "int8", samples)
+
+
+@pytest.mark.slow
+def test_what_openvino_cannot_read_is_said_as_it_says_it(tmp_path):
+    """Regression: the error of the second way, through ONNX, stood in place of the first."""
+    pytest.importorskip("openvino")
+    model = build("lstm", units=6, layers=2)
+    with pytest.raises(ParameterError, match="No conversion rule"):
+        prediction.load(model, "openvino")
 
 
 def test_normalize_is_the_formula_and_zero_where_nothing_was_seen():

@@ -1,7 +1,6 @@
-"""What is faster than Keras's where TensorFlow computes on a processor: when it is, and batch normalisation.
+"""Where a processor under TensorFlow may compute otherwise than Keras, for speed; fused batch normalisation.
 
-All else in models is for any backend. Whoever asks here keeps to Keras's on other backends and devices, with
-equal results.
+All else in models is for any backend. Whoever asks here has equal results elsewhere, by Keras's own code.
 """
 
 import contextlib
@@ -16,8 +15,8 @@ _for_others: ContextVar[bool] = ContextVar("for_others", default=False)
 
 
 @contextlib.contextmanager
-def left_out() -> Iterator[None]:
-    """Compute as Keras does within: for exports, whose engines know its layers and loops."""
+def exported() -> Iterator[None]:
+    """Within, layers compute as engines that read exports know them: by Keras's operations and loops."""
     token = _for_others.set(True)
     try:
         yield
@@ -25,9 +24,14 @@ def left_out() -> Iterator[None]:
         _for_others.reset(token)
 
 
+def is_exported() -> bool:
+    """Return whether a network is being exported."""
+    return _for_others.get()
+
+
 def usable() -> bool:
-    """Return whether networks are computed by TensorFlow on one device, which is no GPU."""
-    if _for_others.get() or keras.backend.backend() != "tensorflow":
+    """Return whether networks are computed by TensorFlow on one device, which is no GPU, and stay there."""
+    if is_exported() or keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf
 

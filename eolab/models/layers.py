@@ -75,35 +75,42 @@ class Seeds:
         return keras.layers.Dropout(rate, seed=self.next())
 
 
-WRITTEN_OUT = 100  # steps of a series; a graph of more takes long to build
+WRITTEN_OUT = 60  # steps of a series; the graph of more takes long to build
 
 
 class LSTM(Saved, keras.layers.LSTM):
-    """Keras's LSTM (Hochreiter and Schmidhuber 1997), which passes over the gaps of series without choosing.
+    """Keras's LSTM (Hochreiter and Schmidhuber 1997), which need not choose by the mask in each step.
 
-    Where it gives the last state, the valid steps of each series move together, in their order, so that no
-    step chooses by the mask between old and new state; values are equal but for rounding. On a processor
-    under TensorFlow gaps move to the front: a step of zeros, without its bias, leaves an empty state empty.
-    Steps are written out there, and two halves of the batch are computed at once. Elsewhere predictions read
-    the state after the last valid step, so that an export has one operation for the whole layer. All else is
-    Keras's: layers that give each state or drop parts of them, and training on other devices.
+    Where it gives the last state of series with gaps, the valid steps of each move together, in their order;
+    values are those of Keras but for rounding, if all inputs at valid steps are finite. On a processor under
+    TensorFlow gaps move to the front: a step of zeros, without its bias, leaves an empty state empty. Steps
+    are written out there, and two halves of the batch are computed at once. An export reads the state after
+    the last valid step, so that ONNX has one operation for the whole layer. All else is Keras's own: layers
+    that give each state or are written out already, more than :data:`WRITTEN_OUT` steps, dropout within the
+    layer in training, other activations than tanh, other devices and backends.
     """
+
+    def __init__(self, units: int, **options: Any) -> None:
+        super().__init__(units, **{"use_cudnn": False, **options})  # which a saved layer does not keep
 
     def call(
         self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False
     ) -> Any:
+        seen: Any = keras.tree.flatten(mask)[0] if mask is not None else None
+        gaps = (
+            seen is not None and tuple(seen.shape) == tuple(sequences.shape[:2]) and seen.shape[1] is not None
+        )
         more = self.return_sequences or self.return_state or self.stateful or initial_state is not None
-        drops = training and (self.dropout or self.recurrent_dropout)
-        plain = self.use_bias and self.activation is keras.activations.tanh and not drops
-        writes = plain and (sequences.shape[1] or 0) <= WRITTEN_OUT and fused.usable()
-        unknown = mask is None or sequences.shape[1] is None
-        if unknown or more or self.unroll or (training and not writes):
+        if not gaps or more or self.unroll or (training and (self.dropout or self.recurrent_dropout)):
             return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
-        if not writes:
-            return self._looped(sequences, mask)
-        half = ops.shape(sequences)[0] // 2
-        parts = (slice(None, half), slice(half, None))
-        return ops.concatenate([self._written(sequences[part], mask[part]) for part in parts])
+        plain = self.use_bias and self.activation is keras.activations.tanh
+        if plain and seen.shape[1] <= WRITTEN_OUT and fused.usable():
+            half = ops.shape(sequences)[0] // 2
+            parts = (slice(None, half), slice(half, None)) if sequences.shape[0] != 1 else (slice(None),)
+            return ops.concatenate([self._written(sequences[part], seen[part]) for part in parts])
+        if fused.is_exported():
+            return self._looped(sequences, seen)
+        return super().call(sequences, mask=mask, training=training)
 
     def _moves(self, mask: Any, to_end: bool, dtype: str) -> tuple[Any, Any]:
         """Return where the valid steps of a mask (B, T) move to, (B, to, from), and how many there are."""
@@ -117,7 +124,8 @@ class LSTM(Saved, keras.layers.LSTM):
         """Return the state after the last valid step of series (B, T, C), (B, U)."""
         moves, count = self._moves(mask, False, sequences.dtype)
         x = ops.matmul(moves, ops.where(ops.expand_dims(mask, -1), sequences, 0))
-        states = keras.layers.RNN(self.cell, return_sequences=True)(x)  # (B, T, U)
+        reader = keras.layers.RNN(self.cell, return_sequences=True, dtype=self.dtype_policy, name="reader")
+        states = reader(x)  # (B, T, U)
         last = ops.equal(ops.arange(mask.shape[1]), count - 1)  # in no step where all are gaps
         return ops.matmul(ops.cast(ops.expand_dims(last, 1), states.dtype), states)[:, 0]
 

@@ -103,18 +103,25 @@ def _write(model: Any, engine: str, file: Path, example: Inputs) -> None:
     if engine == "litert":
         file.write_bytes(convert_litert(model))
         return
-    with quiet(), fused.left_out(), _sparingly() if engine == "onnx" else contextlib.nullcontext():
+    with quiet(), fused.exported(), _sparingly() if engine == "onnx" else contextlib.nullcontext():
         model(dict(example), training=False)
         try:
             model.export(str(file), format=engine, verbose=False)
-        except Exception:
+        except Exception as error:
             if engine != "openvino" or importlib.util.find_spec("tf2onnx") is None:
                 raise
-            _write_through_onnx(model, file, example)
+            try:
+                _write_through_onnx(model, file, example)
+            except Exception:
+                raise error from None
 
 
 def _write_through_onnx(model: Any, file: Path, example: Inputs) -> None:
-    """Export for OpenVINO, which reads no loop of TensorFlow; ONNX has an operation for a recurrent layer."""
+    """Export for OpenVINO, which reads no loop of TensorFlow.
+
+    ONNX has an operation for an LSTM that gives its last state; of one that gives each state it has a loop,
+    which OpenVINO does not read either.
+    """
     import openvino
 
     with tempfile.TemporaryDirectory(dir=file.parent) as folder:
@@ -240,6 +247,11 @@ def _converted(model: Any, module: Any, quantisation: str, samples: list[dict[st
     import tensorflow as tf
 
     function = module.predict.get_concrete_function()
+    if quantisation == "int8" and _loops(function):  # the calibration of a loop ends the whole process
+        raise ParameterError(
+            "This model loops over the steps of its series, which int8 cannot: build it with unroll=True, or "
+            "use float16."
+        )
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
     if quantisation == "float32":
         return bytes(converter.convert())
@@ -251,6 +263,13 @@ def _converted(model: Any, module: Any, quantisation: str, samples: list[dict[st
     return _integer(converter, converter.representative_dataset, _float_scopes(model))
 
 
+def _loops(function: Any) -> bool:
+    """Return whether a function of TensorFlow has a loop."""
+    graph = function.graph.as_graph_def()
+    nodes = [*graph.node, *(node for one in graph.library.function for node in one.node_def)]
+    return any(node.op in ("While", "StatelessWhile", "NextIteration") for node in nodes)
+
+
 def frozen(model: Any) -> Any:
     """Return a module whose function ``predict`` is the model for one sample, weights as constants.
 
@@ -258,8 +277,6 @@ def frozen(model: Any) -> Any:
     """
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
-    from eolab.models import fused
 
     inputs = inputs_of(model)
     order = list(inputs)
@@ -270,8 +287,7 @@ def frozen(model: Any) -> Any:
         found = model(given if isinstance(model.input, dict) else list(values), training=False)
         return found if isinstance(found, dict) else {"probabilities": found}
 
-    with fused.left_out():
-        traced = tf.function(of_model, input_signature=signature).get_concrete_function()
+    traced = tf.function(of_model, input_signature=signature).get_concrete_function()
     names = sorted(traced.structured_outputs)
     constant = convert_variables_to_constants_v2(traced)
 

@@ -237,17 +237,22 @@ class Batches(keras.utils.PyDataset):
         import tensorflow as tf
 
         free = 1 if self.samples.lengths is None else 2
-        first = self[0]
-        parts = tf.nest.flatten(first)
+
+        def spec(values: np.ndarray) -> Any:
+            return tf.TensorSpec([None] * free + list(values.shape[free:]), values.dtype)
+
+        whole = map_structure(spec, self[0])
+        specs = tf.nest.flatten(whole)
+        types = [one.dtype.as_numpy_dtype for one in specs]
 
         def read(index: np.int64) -> list[np.ndarray]:
-            return tf.nest.flatten(self[int(index)])
+            return [*map(np.asarray, tf.nest.flatten(self[int(index)]), types)]
 
         def batch(index: Any) -> Any:
-            found = tf.numpy_function(read, [index], [values.dtype for values in parts])
-            for tensor, values in zip(found, parts, strict=True):
-                tensor.set_shape([None] * free + list(values.shape[free:]))
-            return tf.nest.pack_sequence_as(first, found)
+            found = tf.numpy_function(read, [index], types)
+            for tensor, one in zip(found, specs, strict=True):
+                tensor.set_shape(one.shape)
+            return tf.nest.pack_sequence_as(whole, found)
 
         batches = tf.data.Dataset.range(self.num_batches).map(batch)
         options = tf.data.Options()
