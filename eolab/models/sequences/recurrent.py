@@ -2,6 +2,7 @@
 
 # ruff: noqa: D102 (build and call are those of Keras; the class documents them)
 
+import math
 from typing import Any
 
 import keras
@@ -188,8 +189,8 @@ def _read(x: Any, valid: Any, units: int, seeds: Seeds, steps: bool, backwards: 
 class MapCell(Layer):
     """One step of a ConvLSTM, from the gates that its image gives: what the state adds, and the next state.
 
-    Takes ``(B, H, W, 5F)``: for input, forgetting, candidate and output what the image says, and F times
-    whether there is one; without an image the state stays. The states are maps and memory, (B, H, W, F) each.
+    Takes ``(B, H, W, 4F)``: for input, forgetting, candidate and output what the image says; or with F more,
+    whether a pixel was seen: where not, its state stays. The states are maps and memory, (B, H, W, F) each.
     """
 
     def __init__(self, filters: int, kernel: int, size: tuple[int, int], seed: int, **kwargs: Any) -> None:
@@ -209,14 +210,15 @@ class MapCell(Layer):
 
     def call(self, step: Any, states: list[Any], training: bool | None = None) -> Any:
         maps, memory = states
-        gates, seen = ops.split(step, [4 * self.filters], axis=-1)
-        seen = ops.stop_gradient(seen)
+        wide = 4 * self.filters
+        gates, *chosen = ops.split(step, [wide], axis=-1) if step.shape[-1] > wide else [step]
         gates = gates + ops.conv(maps, self.recurrent, padding="same")
         enter, forget, candidate, leave = ops.split(gates, 4, axis=-1)
         new = ops.sigmoid(forget) * memory + ops.sigmoid(enter) * ops.tanh(candidate)
-        memory = memory + seen * (new - memory)
-        maps = maps + seen * (ops.sigmoid(leave) * ops.tanh(new) - maps)
-        return maps, [maps, memory]
+        shown = ops.sigmoid(leave) * ops.tanh(new)
+        for seen in map(ops.stop_gradient, chosen):
+            shown, new = maps + seen * (shown - maps), memory + seen * (new - memory)
+        return shown, [shown, new]
 
 
 class ConvLSTM(Layer):
@@ -254,24 +256,51 @@ class ConvLSTM(Layer):
         self.recurrence = keras.layers.RNN(
             MapCell(filters, side, size, self.seed + 1, dtype=self.dtype_policy),
             return_sequences=self.sequences,
-            go_backwards=self.backwards,
             dtype=self.dtype_policy,
         )
-        self.recurrence.build((None, None, *size, 5 * filters))
+        self.recurrence.build((None, None, *size, 4 * filters))
 
     def call(self, images: Any, valid: Any) -> Any:
         """Read images (B, T, H, W, C), of those steps where ``valid`` (B, T) is above a half.
 
         With ``valid`` (B, T, H, W), each pixel of a step is read or not.
         """
-        height, width, channels = images.shape[2:]
-        gates = ops.conv(ops.reshape(images, (-1, height, width, channels)), self.kernel, padding="same")
-        gates = ops.reshape(gates + self.bias, (-1, ops.shape(images)[1], height, width, 4 * self.filters))
-        axes = (-3, -2, -1) if len(valid.shape) == 2 else -1
-        seen = ops.expand_dims(ops.cast(valid > 0.5, gates.dtype), axes)
+        if len(valid.shape) == 2:
+            return self._whole(images, valid > 0.5)
+        gates = self._gates(images) + self.bias
+        seen = ops.expand_dims(ops.cast(valid > 0.5, gates.dtype), -1)
         # as wide as the maps, since TensorFlow is slow where it repeats numbers along the last axis
         seen = ops.broadcast_to(seen, (*ops.shape(gates)[:-1], self.filters))
-        return self.recurrence(ops.concatenate([gates, seen], axis=-1))
+        steps = ops.concatenate([gates, seen], axis=-1)
+        return self.recurrence(ops.flip(steps, axis=1) if self.backwards else steps)
+
+    def _gates(self, images: Any) -> Any:
+        """Return what images say to the gates, (B, T, H, W, C) → (B, T, H, W, 4F)."""
+        maps = ops.conv(ops.reshape(images, (-1, *images.shape[2:])), self.kernel, padding="same")
+        return ops.reshape(maps, (-1, *ops.shape(images)[1:4], 4 * self.filters))
+
+    def _whole(self, images: Any, seen: Any) -> Any:
+        """Read the images of those steps that are seen (B, T), so that no step chooses by the mask.
+
+        They move to the end, in the order in which they are read. Before them nothing enters, not even the
+        bias, which leaves an empty state empty.
+        """
+        steps, seen = ops.shape(images)[1], ops.flip(seen, axis=1) if self.backwards else seen
+        rank = ops.cumsum(ops.cast(seen, "int32"), axis=1)
+        first = steps - rank[:, -1:]  # place of the first image
+        places, number = ops.expand_dims(first + rank - 1, 2), ops.arange(steps)
+        reached = ops.logical_and(ops.equal(places, number), ops.expand_dims(rank > 0, 2))  # (B, step, place)
+        taken = ops.transpose(ops.logical_and(reached, ops.expand_dims(seen, 2)), (0, 2, 1))
+        moved = self._mixed(ops.flip(taken, axis=2) if self.backwards else taken, images)
+        enters = ops.expand_dims(ops.cast(number >= first, moved.dtype), (2, 3, 4))
+        states = self.recurrence(self._gates(moved) + enters * self.bias)
+        return self._mixed(reached, states) if self.sequences else states
+
+    @staticmethod
+    def _mixed(places: Any, maps: Any) -> Any:
+        """Return maps (B, T, H, W, C) at other places, (B, to, from)."""
+        flat = ops.reshape(maps, (-1, ops.shape(maps)[1], math.prod(maps.shape[2:])))
+        return ops.reshape(ops.matmul(ops.cast(places, maps.dtype), flat), (-1, *ops.shape(maps)[1:]))
 
     def compute_output_shape(self, images_shape: Any, valid_shape: Any) -> tuple[Any, ...]:
         steps = tuple(images_shape[:2]) if self.sequences else (images_shape[0],)
