@@ -11,22 +11,22 @@ from typing import Any
 import keras
 from keras import ops
 
-_for_others: ContextVar[bool] = ContextVar("for_others", default=False)
+_exporting: ContextVar[bool] = ContextVar("exporting", default=False)
 
 
 @contextlib.contextmanager
 def exported() -> Iterator[None]:
     """Within, layers compute as engines that read exports know them: by Keras's operations and loops."""
-    token = _for_others.set(True)
+    token = _exporting.set(True)
     try:
         yield
     finally:
-        _for_others.reset(token)
+        _exporting.reset(token)
 
 
 def is_exported() -> bool:
     """Return whether a network is being exported."""
-    return _for_others.get()
+    return _exporting.get()
 
 
 def usable() -> bool:

@@ -75,6 +75,27 @@ class Seeds:
         return keras.layers.Dropout(rate, seed=self.next())
 
 
+def moves_of(mask: Any, backwards: bool, to_end: bool, dtype: str) -> tuple[Any, Any]:
+    """Return where the valid steps of sequences move to, so that they stand together as they are read.
+
+    A product with sequences (B, T, C) moves them, and leaves zeros in the other steps.
+
+    Args:
+        mask: Which steps are valid, bool (B, T).
+        backwards: Whether they are read from the last to the first.
+        to_end: Whether they move to the end, or to the beginning.
+        dtype: Type of the moves.
+
+    Returns:
+        Moves (B, to, from), 1 or 0, and how many steps are valid, (B, 1).
+    """
+    rank = ops.cumsum(ops.cast(mask, "int32"), axis=1)  # of a valid step, from 1
+    count, steps = rank[:, -1:], ops.shape(mask)[1]
+    place = (count - rank if backwards else rank - 1) + (steps - count if to_end else 0)
+    moves = ops.equal(ops.expand_dims(place, 1), ops.reshape(ops.arange(steps), (-1, 1)))
+    return ops.cast(ops.logical_and(moves, ops.expand_dims(mask, 1)), dtype), count
+
+
 WRITTEN_OUT = 60  # steps of a series; the graph of more takes long to build
 
 
@@ -112,17 +133,9 @@ class LSTM(Saved, keras.layers.LSTM):
             return self._looped(sequences, seen)
         return super().call(sequences, mask=mask, training=training)
 
-    def _moves(self, mask: Any, to_end: bool, dtype: str) -> tuple[Any, Any]:
-        """Return where the valid steps of a mask (B, T) move to, (B, to, from), and how many there are."""
-        rank = ops.cumsum(ops.cast(mask, "int32"), axis=1)  # of a valid step, from 1
-        count, steps = rank[:, -1:], mask.shape[1]
-        place = (count - rank if self.go_backwards else rank - 1) + (steps - count if to_end else 0)
-        moves = ops.equal(ops.expand_dims(place, 1), ops.reshape(ops.arange(steps), (-1, 1)))
-        return ops.cast(ops.logical_and(moves, ops.expand_dims(mask, 1)), dtype), count
-
     def _looped(self, sequences: Any, mask: Any) -> Any:
         """Return the state after the last valid step of series (B, T, C), (B, U)."""
-        moves, count = self._moves(mask, False, sequences.dtype)
+        moves, count = moves_of(mask, self.go_backwards, False, sequences.dtype)
         x = ops.matmul(moves, ops.where(ops.expand_dims(mask, -1), sequences, 0))
         reader = keras.layers.RNN(self.cell, return_sequences=True, dtype=self.dtype_policy, name="reader")
         states = reader(x)  # (B, T, U)
@@ -131,7 +144,7 @@ class LSTM(Saved, keras.layers.LSTM):
 
     def _written(self, sequences: Any, mask: Any) -> Any:
         """Return the same by steps that are written out."""
-        moves, _ = self._moves(mask, True, sequences.dtype)
+        moves, _ = moves_of(mask, self.go_backwards, True, sequences.dtype)
         filled = ops.where(ops.expand_dims(mask, -1), sequences, 0)
         x = ops.matmul(moves, ops.concatenate([filled, ops.ones_like(filled[..., :1])], axis=-1))
         kernel = ops.concatenate([self.cell.kernel, ops.expand_dims(self.cell.bias, 0)])

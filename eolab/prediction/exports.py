@@ -249,8 +249,8 @@ def _converted(model: Any, module: Any, quantisation: str, samples: list[dict[st
     function = module.predict.get_concrete_function()
     if quantisation == "int8" and _loops(function):  # the calibration of a loop ends the whole process
         raise ParameterError(
-            "This model loops over the steps of its series, which int8 cannot: build it with unroll=True, or "
-            "use float16."
+            "This model loops over the steps of its series, which int8 cannot: use float16, or, where the "
+            "network has that option, build it with unroll=True."
         )
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
     if quantisation == "float32":

@@ -11,7 +11,7 @@ from keras import ops
 from eolab.core.errors import check_known
 from eolab.models.blocks import joined, penalty
 from eolab.models.heads import Spec
-from eolab.models.layers import Layer, MaskedMean, Seeds, recurrent
+from eolab.models.layers import Layer, MaskedMean, Seeds, moves_of, recurrent
 from eolab.models.resnet import PREFIX, Encoder
 from eolab.models.sequences.inputs import (
     ImageNorm,
@@ -285,16 +285,16 @@ class ConvLSTM(Layer):
         They move to the end, in the order in which they are read. Before them nothing enters, not even the
         bias, which leaves an empty state empty.
         """
-        steps, seen = ops.shape(images)[1], ops.flip(seen, axis=1) if self.backwards else seen
-        rank = ops.cumsum(ops.cast(seen, "int32"), axis=1)
-        first = steps - rank[:, -1:]  # place of the first image
-        places, number = ops.expand_dims(first + rank - 1, 2), ops.arange(steps)
-        reached = ops.logical_and(ops.equal(places, number), ops.expand_dims(rank > 0, 2))  # (B, step, place)
-        taken = ops.transpose(ops.logical_and(reached, ops.expand_dims(seen, 2)), (0, 2, 1))
-        moved = self._mixed(ops.flip(taken, axis=2) if self.backwards else taken, images)
+        moves, count = moves_of(seen, self.backwards, True, images.dtype)
+        moved, number = self._mixed(moves, images), ops.arange(ops.shape(seen)[1])
+        first = ops.shape(seen)[1] - count  # place of the first image
         enters = ops.expand_dims(ops.cast(number >= first, moved.dtype), (2, 3, 4))
         states = self.recurrence(self._gates(moved) + enters * self.bias)
-        return self._mixed(reached, states) if self.sequences else states
+        if not self.sequences:
+            return states
+        read = ops.cumsum(ops.cast(ops.flip(seen, axis=1) if self.backwards else seen, "int32"), axis=1)
+        last = ops.equal(ops.expand_dims(first + read - 1, 2), number)  # (B, step, place)
+        return self._mixed(ops.logical_and(last, ops.expand_dims(read > 0, 2)), states)
 
     @staticmethod
     def _mixed(places: Any, maps: Any) -> Any:
