@@ -173,11 +173,14 @@ STARTERS = {
 
 @pytest.mark.parametrize("name", STARTERS)
 def test_launchers_start_the_command_and_say_to_each_process_which_one_it_is(name, tmp_path) -> None:
-    """What starts processes is played by a script that starts two here."""
+    """What starts processes is played by a script that starts two here.
+
+    The list of machines is longer than a pipe holds: one that read its first line alone ended the script.
+    """
     two = 'for k in 0 1; do env %s "$@"; done\n'
     programs = {
         "eolab": TASK,
-        "scontrol": "#!/bin/bash\necho node1; echo node2\n",
+        "scontrol": "#!/bin/bash\nprintf 'node%d\\n' {1..20000}\n",
         "srun": "#!/bin/bash\nshift\n" + two % "SLURM_PROCID=$k SLURM_STEP_NUM_TASKS=2",
         "mpirun": "#!/bin/bash\nwhile [[ $1 != eolab ]]; do shift; done\n"
         + two % "OMPI_COMM_WORLD_RANK=$k OMPI_COMM_WORLD_SIZE=2",

@@ -13,7 +13,8 @@
 #SBATCH --time=04:00:00
 set -euo pipefail
 export KERAS_BACKEND=jax
-MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+hosts=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
+MASTER_ADDR=${hosts%%$'\n'*}
 MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000))
 export MASTER_ADDR MASTER_PORT
 srun --kill-on-bad-exit=1 eolab run "$@"
