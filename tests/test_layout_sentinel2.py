@@ -432,6 +432,40 @@ def test_hidden_files_of_other_systems_do_not_hide_images(one, tmp_path):
     assert len(sentinel2_index.scan(tmp_path / "x.zip")[0]) == 1
 
 
+def test_headers_of_sound_products_are_remembered_and_what_failed_is_read_again(one, tmp_path, monkeypatch):
+    shutil.copytree(one, tmp_path / one.name)
+    other = write_safe(tmp_path, "2020-06-05T10:40:31", size=12)
+    band, hidden = image_path(other, "B02"), tmp_path / "B02"
+    band.rename(hidden)
+    read: list[str] = []
+    header = sentinel2_index.read_header
+    monkeypatch.setattr(
+        sentinel2_index, "read_header", lambda item, name: read.append(name) or header(item, name)
+    )
+
+    def scan(bands=("B02", "B03")) -> tuple[list[str], int]:
+        for path in [tmp_path, *tmp_path.rglob("*")]:
+            if path.name not in changed:
+                os.utime(path, (1e9, 1e9))
+        read.clear()
+        kept, rejected = sentinel2_index.scan(tmp_path, bands, scl=False)
+        return [item.product.name for item in kept], len(rejected)
+
+    changed: set[str] = set()
+    for count in (2, 0):
+        assert scan() == ([one.stem], 1)
+        assert len(read) == count
+    hidden.rename(band)
+    for count in (4, 0):
+        assert scan() == ([one.stem, other.stem], 0)
+        assert len(read) == count
+    truncated = image_path(tmp_path / one.name, "B03")
+    truncated.write_bytes(truncated.read_bytes()[:-100])
+    changed.add(truncated.name)
+    assert scan() == ([other.stem], 1)
+    assert scan(["B04"]) == ([one.stem, other.stem], 0)
+
+
 def test_a_zip_file_may_hold_several_products(one, tmp_path):
     other = write_safe(tmp_path / "a", "2020-06-05T10:40:31", size=12)
     zipped(one, tmp_path / "both.zip")

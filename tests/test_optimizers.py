@@ -49,9 +49,24 @@ def test_weights_after_ten_steps_are_those_of_keras(name, options, xla):
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_a_step_is_one_operation_a_weight(name):
-    weights = [keras.Variable(np.ones(3, "float32")) for _ in range(2)]
-    optimizer = OPTIMIZERS[name]()
+def test_a_step_is_one_operation_a_weight_and_what_weights_share_is_worked_out_once(name):
+    def operations(count: int) -> list[str]:
+        weights = [keras.Variable(np.ones(3, "float32")) for _ in range(count)]
+        optimizer = OPTIMIZERS[name](OPTIONS["schedule"]["learning_rate"])
+        optimizer.build(weights)
+        traced = tf.function(optimizer.apply).get_concrete_function([tf.TensorSpec(3)] * count)
+        return [one.type for one in traced.graph.get_operations()]
+
+    few, many = operations(2), operations(9)
+    assert [found.count("ResourceApplyAdam") for found in (few, many)] == [2, 9]
+    assert few.count("Pow") == many.count("Pow")
+
+
+def test_weights_that_are_excluded_do_not_decay():
+    weights = [keras.Variable(np.ones(3, "float32"), name=one) for one in ("kernel", "bias")]
+    optimizer = OPTIMIZERS["adamw"](0.1, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
     optimizer.build(weights)
-    traced = tf.function(optimizer.apply).get_concrete_function([tf.TensorSpec(3)] * 2)
-    assert [one.type for one in traced.graph.get_operations()].count("ResourceApplyAdam") == 2
+    optimizer.apply([np.zeros(3, "float32")] * 2)
+    np.testing.assert_allclose(np.array(weights[0]), 0.95)
+    np.testing.assert_allclose(np.array(weights[1]), 1.0)

@@ -4,7 +4,7 @@ import ast
 import hashlib
 import sys
 import sysconfig
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,22 +70,25 @@ def digest(file: Path) -> str:
         code = ast.parse(content)
     except (SyntaxError, ValueError):  # a file that is being written, or none of Python
         return hashlib.sha256(content).hexdigest()[:16]
-    return hashlib.sha256("\0".join(_words(code)).encode()).hexdigest()[:16]
+    words: list[str] = []
+    _read(code, words)
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
 
 
-def _words(value: Any) -> Iterator[str]:
-    """Yield what a piece of parsed code says, docstrings left out, the same in each version of Python."""
-    if isinstance(value, list):
+def _read(value: Any, words: list[str]) -> None:
+    """Add what a piece of parsed code says, docstrings left out, the same in each version of Python."""
+    if isinstance(value, ast.AST):
+        words.append(type(value).__name__)
+        for name in value._fields:
+            part = getattr(value, name, None)
+            if part is not None and part != []:
+                words.append(name)
+                _read(part, words)
+        words.append(")")
+    elif isinstance(value, list):
         for one in value:
             if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant)):
-                yield from _words(one)
-        yield "]"
-    elif isinstance(value, ast.AST):
-        yield type(value).__name__
-        for name, part in ast.iter_fields(value):
-            if part is not None and part != []:
-                yield name
-                yield from _words(part)
-        yield ")"
+                _read(one, words)
+        words.append("]")
     else:
-        yield repr(value)
+        words.append(repr(value))

@@ -1,7 +1,6 @@
 """Optimizers by name: those of Keras; TensorFlow takes Adam's steps by its own operation on a processor."""
 
-# ruff: noqa: D102 (update_step is that of Keras; the class documents it)
-
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -11,33 +10,52 @@ from eolab.models import fused
 
 
 class OneOperation:
-    """Adam's step (Kingma and Ba 2015) by TensorFlow's own operation on a processor.
+    """Adam's steps (Kingma and Ba 2015), each by one operation of TensorFlow on a processor.
 
-    Keras writes some 25 operations a weight; with this one and its powers, the graph of a U-Net's training is
-    built in two thirds of the time. Steps are equal but for rounding. GPUs and several devices keep to Keras.
+    Keras writes some 25 operations a weight, and a learning-rate schedule anew for the decay of each. Here
+    what all weights share is worked out once a step. Steps are equal but for rounding. GPUs and several
+    devices keep to Keras.
     """
 
-    def update_step(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        if self.amsgrad or variable.dtype != "float32" or not fused.usable():
-            super().update_step(gradient, variable, learning_rate)  # type: ignore[misc]
+    def _backend_update_step(self: Any, grads: Sequence, trainable_variables: Sequence, rate: Any) -> None:
+        """Take the step of all weights."""
+        if self.amsgrad or not _single(trainable_variables):
+            super()._backend_update_step(grads, trainable_variables, rate)  # type: ignore[misc]
             return
         import tensorflow as tf
 
-        index = self._get_variable_index(variable)
         first, second = (tf.constant(beta, "float32") for beta in (self.beta_1, self.beta_2))
         step = ops.cast(self.iterations + 1, "float32")
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=self._momentums[index].handle,
-            v=self._velocities[index].handle,
-            beta1=first,
-            beta2=second,
-            beta1_power=first**step,
-            beta2_power=second**step,
-            lr=ops.cast(learning_rate, "float32"),
-            epsilon=self.epsilon,
-            grad=ops.cast(gradient, "float32"),
-        )
+        shared = {"beta1": first, "beta2": second, "beta1_power": first**step, "beta2_power": second**step}
+        shared |= {"lr": ops.cast(rate, "float32"), "epsilon": self.epsilon}
+        for gradient, variable in zip(grads, trainable_variables, strict=True):
+            index = self._get_variable_index(variable)
+            tf.raw_ops.ResourceApplyAdam(
+                var=_native(variable).handle,
+                m=self._momentums[index].handle,
+                v=self._velocities[index].handle,
+                grad=ops.cast(gradient, "float32"),
+                **shared,
+            )
+
+    def _apply_weight_decay(self: Any, variables: Sequence) -> None:
+        """Decay the weights that are to decay."""
+        if self.weight_decay is None or not _single(variables):
+            super()._apply_weight_decay(variables)  # type: ignore[misc]
+            return
+        share = ops.cast(self.learning_rate, "float32") * self.weight_decay
+        for variable in filter(self._use_weight_decay, variables):
+            _native(variable).assign_sub(_native(variable) * share)
+
+
+def _single(variables: Sequence) -> bool:
+    """Return whether variables are all of single precision, and TensorFlow's operations take them."""
+    return fused.usable() and all(variable.dtype == "float32" for variable in variables)
+
+
+def _native(variable: Any) -> Any:
+    """Return TensorFlow's own variable."""
+    return variable.value if isinstance(variable, keras.Variable) else variable
 
 
 class Adam(OneOperation, keras.optimizers.Adam):

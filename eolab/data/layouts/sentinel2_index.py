@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, NamedTuple, TypeVar
 
@@ -13,7 +14,9 @@ from rasterio.errors import RasterioError
 
 from eolab.core.errors import DataError, printable
 from eolab.core.progress import in_threads
+from eolab.data import sources
 from eolab.data.bands import L1C_BANDS, L2A_BANDS, SENTINEL2
+from eolab.data.fingerprints import remembered
 from eolab.data.layouts import safe
 from eolab.data.layouts.common import Rejected, below, constant, reading
 from eolab.data.layouts.geotiff import check_size, one_scale
@@ -26,6 +29,7 @@ Rejection = tuple[str, str]
 LEVEL_BANDS = {"L1C": L1C_BANDS, "L2A": L2A_BANDS}
 """Bands that a complete product of a level holds."""
 
+PROJ = ("PROJ_DATA", "PROJ_LIB")  # variables that name the tables of coordinate reference systems
 _ZERO_BITS = 0.05  # an image with fewer bits per pixel is decoded to see whether it is empty
 _HEADER_BYTES = 4096
 _MOST_PIXELS = 21_960**2  # four times a whole tile
@@ -99,7 +103,7 @@ def scan(
     (N9999), then the newest. Others of the same datatake are laid under it where they cover other ground, as
     the halves of two datastrips do, and are superseded where they do not. An acquisition is left out as a
     whole if one of its files is missing, truncated, unreadable, all zero, or in another coordinate reference
-    system than its tile.
+    system than its tile. The headers of sound products are remembered while the files are unchanged.
 
     Args:
         folder: A product's folder or zip file, or a folder with such, see
@@ -113,7 +117,17 @@ def scan(
     """
     paths, others = safe.find_products(folder)
     layers = (*(["SCL"] if scl else []), *(["TCI"] if true_colour else []))
-    found = list(in_threads(lambda path: _scan_path(path, bands, layers), paths, "headers", progress=False))
+
+    def sound() -> dict[Path, list[Acquisition | Rejection]]:
+        found = zip(paths, in_threads(scanned, paths, "headers", progress=False), strict=True)
+        return {path: items for path, items in found if all(isinstance(one, Acquisition) for one in items)}
+
+    scanned = partial(_scan_path, bands=bands, layers=layers)
+    files = [str(Path(at, name)) for path in paths for at, _, names in os.walk(path) for name in names]
+    state = f"{rasterio.__gdal_version__} {[os.environ.get(name) for name in PROJ]} {sources.digests()}"
+    kind = "-".join(["sentinel2", *(bands or ["all"]), *layers])
+    known = remembered(kind, folder, [*paths, *files], sound, state)
+    found = [known.get(path) or scanned(path) for path in paths]  # what failed may have been mended meanwhile
     good = [item for items in found for item in items if isinstance(item, Acquisition)]
     bad = [item for items in found for item in items if not isinstance(item, Acquisition)]
     kept, superseded = _laid_together(good)
@@ -269,7 +283,7 @@ def read_header(item: Acquisition, band: str) -> Header:
             raise DataError(f"{band} states the {said}: fetch the product again, or remove those of the file")
         found = f"EPSG:{image.crs.to_epsg()}" if image.crs else "no CRS"
         if found != item.crs:
-            other = {"PROJ_DATA", "PROJ_LIB"} & set(os.environ) if found == "EPSG:None" else ()
+            other = set(PROJ) & set(os.environ) if found == "EPSG:None" else ()
             hint = f": {' and '.join(sorted(other))} may name another installation, unset it" if other else ""
             raise DataError(f"{band} is in {found}, its tile's metadata say {item.crs}{hint}")
         if size < _HEADER_BYTES + _ZERO_BITS / 8 * image.width * image.height:

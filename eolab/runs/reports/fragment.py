@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from io import BytesIO
@@ -27,6 +27,7 @@ _MATH_SIZE_PT = 11.0
 _SECTION = re.compile(r"^##? ", re.MULTILINE)
 _ON_THE_WAY = re.compile(r": (\d+/\d+ \(\d+ %\), .* left|.* so far)$")  # see eolab.core.progress
 _LONG = 20  # letters: shorter lines are not looked for in captions
+_CODE = re.compile(r'<pre class="eolab-code-here">(\d+)</pre>')
 _NUMBER = re.compile(r"^[-+−]?[\d.,   ]*\d[\d.,eE+−-]*\s*(%|±.*|(?:s|min|h)\b.*)?$|^(–|NaN|nan|None|)$")
 
 
@@ -76,6 +77,8 @@ def render(
     content = loaded(notebook, read, "an executed notebook", AGAIN)
     _clean(content)
     _leave_out_empty(content)
+    for number, cell in enumerate(content.cells):
+        cell.metadata["eolab_number"] = number
     markup, _ = _exporter().from_notebook_node(content, {"metadata": {"path": str(notebook.parent)}})
     soup = BeautifulSoup(markup, "html.parser")
     _offline(soup)
@@ -95,14 +98,30 @@ def render(
     headings = tuple(
         _heading(tag, i, prefix, shift) for i, tag in enumerate(soup.find_all(re.compile("^h[1-6]$")))
     )
-    return Fragment(text, str(soup), headings)
+    coloured = partial(_coloured, {str(i): cell.source for i, cell in enumerate(content.cells)})
+    return Fragment(text, _CODE.sub(coloured, str(soup)), headings)
+
+
+def _coloured(sources: Mapping[str, str], match: re.Match) -> str:
+    """Return the code of a cell with its words coloured, put where its number stands.
+
+    It enters after the page was parsed: most tags of a page are of its code.
+    """
+    from nbconvert.filters import Highlight2HTML
+
+    return str(Highlight2HTML(pygments_lexer="ipython3")(sources.get(match[1], "")))
 
 
 @cache
 def _exporter() -> Any:
-    from nbconvert import HTMLExporter
+    from nbconvert import HTMLExporter, TemplateExporter
 
-    return HTMLExporter(
+    class Cells(HTMLExporter):
+        """Makes a piece of a page, where HTMLExporter parses what it has made once more."""
+
+        from_notebook_node = TemplateExporter.from_notebook_node
+
+    return Cells(
         template_name="eolab",
         extra_template_basedirs=[str(TEMPLATES)],
         embed_images=True,
