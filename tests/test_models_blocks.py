@@ -128,7 +128,7 @@ def test_an_atrous_convolution_and_its_gradients_are_those_of_keras(size, kernel
     assert isinstance(keras.layers.deserialize(keras.layers.serialize(layers[0])), AtrousConv2D)
 
 
-@pytest.mark.parametrize("xla", [False, True], ids=["graph", "xla"])
+@pytest.mark.parametrize("xla", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["graph", "xla"])
 @pytest.mark.parametrize("shape", [(6, 5), (3, 7, 5), (2, 4, 3, 5), (1, 1, 1, 5), (2, 3, 4, 2, 5)], ids=str)
 def test_fused_batch_normalisation_learns_as_that_of_keras(shape, xla):
     """Values, gradients and averages, and nothing of them where the layer is frozen."""

@@ -72,7 +72,9 @@ def test_lstm_keeps_its_state_over_gaps(unroll):
 
 @pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize(
-    ("samples", "xla"), [(1, False), (2, False), (7, False), (7, True)], ids=["1", "2", "7", "xla"]
+    ("samples", "xla"),
+    [(1, False), (2, False), (7, False), pytest.param(7, True, marks=pytest.mark.slow)],
+    ids=["1", "2", "7", "xla"],
 )
 def test_the_fast_lstm_learns_as_that_of_keras(samples, backwards, xla):
     """States, gradients of inputs and weights; a series without any valid date, NaN in gaps."""
@@ -102,6 +104,7 @@ def test_the_fast_lstm_learns_as_that_of_keras(samples, backwards, xla):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_fast_lstm_has_the_weights_of_keras_after_ten_steps(monkeypatch):
     inputs, labels = harness.series()
     learnt = []

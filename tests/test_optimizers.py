@@ -21,7 +21,7 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("xla", [False, True], ids=["graph", "xla"])
+@pytest.mark.parametrize("xla", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["graph", "xla"])
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("name", OWN)
 def test_weights_after_ten_steps_are_those_of_keras(name, options, xla):

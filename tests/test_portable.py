@@ -135,6 +135,7 @@ def test_images_of_another_size_are_refused(saved):
         predictor({"image": np.zeros((1, SIZE, 40, BANDS), np.float32)})
 
 
+@pytest.mark.slow
 def test_missing_pixels_mean_the_same_in_litert_or_are_refused(saved):
     """The network fills NaN with the band's mean; an export that cannot says so."""
     image = images(2)

@@ -36,6 +36,7 @@ def command(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     monkeypatch.setattr(upstream, "EOLAB", [sys.executable, "-S", "-c", f"import sys, time\n{code}"])
 
 
+@pytest.mark.notebook
 def test_a_missing_run_is_made_with_the_notebook_s_own_defaults(project, monkeypatch, capfd):
     with warm.workers():
         as_ever = f"from eolab import cli; from eolab.runs import execute; execute.WORKER = {execute.WORKER}"

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Any
 
 from eolab.core import workspace
 from eolab.core.errors import RunError
+from eolab.data import sources
 from eolab.runs import folders, freshness, history, parameters, team, tracking, warm
 from eolab.runs.record import RUN_DIR
 from eolab.runs.study import Notebook
@@ -26,6 +28,7 @@ QUIET = {  # C++ libraries write to stderr what nobody reads in a report
 }
 WORKER = [sys.executable, "-m", "eolab.runs.worker"]  # runs one notebook
 Process = subprocess.Popen[bytes] | warm.Forked
+_FIRST = threading.Lock()  # taken by the first run of a command
 _RUNNING: dict[Process, Path] = {}  # what `stop` ends, and its run folder; sweeps run several at once
 
 
@@ -192,6 +195,8 @@ def _run_in(folder: Path, job: Job) -> history.RunRecord:
     with team.along(description, environment, partial(stop, folders.home(folder))) as more:
         environment |= more
         forked = warm.fork(command, environment, job.notebook.path)
+        if forked and _FIRST.acquire(blocking=False):  # every run asks for them
+            threading.Thread(target=sources.digests, daemon=True).start()
         code = _end(forked, folder) if forked else 0
         if not forked or not forked.pid:  # in a session of its own: Ctrl-C reaches the runner, which stops it
             cold = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, start_new_session=True)

@@ -1,7 +1,8 @@
 """Processes of notebooks that begin with the large libraries imported.
 
 Importing TensorFlow, Keras and Jupyter takes some eight seconds of each notebook. A command imports them
-once, in a process that does nothing else, and this process forks: the child becomes
+once, in a process that does nothing else, and this process forks; TensorFlow, which the first notebooks of a
+study do without, while these run. The child becomes
 ``python -m eolab.runs.worker``, and a child of that its kernel. Each gets environment, folder, arguments and
 output as a new process would, and random numbers of its own. Only libraries are imported before: the package
 and all that belongs to a study are imported by the children, as they are then.
@@ -32,8 +33,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 JUPYTER = ("papermill", "nbconvert", "bs4", "jinja2", "matplotlib.mathtext", "ipykernel.ipkernel")
-LEARNING = ("keras", "matplotlib.pyplot", "odc.geo.xr", "rioxarray", "sklearn.ensemble", "h5py")
-LEARNS = re.compile(r"\b(keras|models|prediction|studies|tasks|training|widgets)\b")  # words of a notebook
+JUPYTER += ("ipykernel.debugger",)
+STUDIES = ("matplotlib.pyplot", "odc.geo.xr", "rioxarray", "sklearn.ensemble", "h5py", "pyogrio")
+STUDIED = re.compile(r"\b(keras|models|prediction|studies|tasks|training|widgets)\b")  # words of a notebook
+LEARNING = ("keras",)
+LEARNS = re.compile(  # what it imports
+    r'^\s*"(from|import) [^"]*\b(keras|models|prediction|tasks(?!\.baselines)|training)\b', re.MULTILINE
+)
 DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # of accelerators: none is known to outlive a fork
 INLINE = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}  # a kernel sets it before its imports
 _SERVERS: dict[frozenset[tuple[str, str]], tuple[subprocess.Popen[bytes], socket.socket]] = {}
@@ -99,7 +105,8 @@ def fork(command: list[str], environment: dict[str, str], notebook: Path) -> For
         "command": command[2:],
         "environment": environment,
         "folder": os.getcwd(),
-        "libraries": JUPYTER + LEARNING * bool(LEARNS.search(text)),
+        "libraries": JUPYTER + STUDIES * bool(STUDIED.search(text)) + LEARNING * bool(LEARNS.search(text)),
+        "later": LEARNING * bool(STUDIED.search(text)),
     }
     stdin, ours = os.pipe()
     link, theirs = socket.socketpair()
@@ -183,8 +190,12 @@ def _serve() -> None:
     os.dup2(1, 0)
     sys.path[:] = [path for path in sys.path if path != str(Path(__file__).parent)]
     links: dict[int, socket.socket] = {}  # by a number that can be waited for: one of a process of its own
+    later: list[str] = []  # libraries that the next notebooks may need
     while True:
-        for ready in select.select([control.fileno(), *links], [], [])[0]:
+        waiting = select.select([control.fileno(), *links], [], [], 0 if later else None)[0]
+        if later and not waiting:
+            _import([later.pop()])
+        for ready in waiting:
             if ready in links:
                 _report(ready, links.pop(ready))
                 continue
@@ -193,9 +204,8 @@ def _serve() -> None:
                 os._exit(0)
             link = socket.socket(fileno=found[0])
             job, files = _receive(link)
-            for name in job["libraries"]:
-                with contextlib.suppress(Exception):  # the notebook says what is wrong with it
-                    importlib.import_module(name)
+            _import(job["libraries"])
+            later = [name for name in job["later"] if name not in sys.modules]
             _render_once()
             gc.freeze()
             child = os.fork()
@@ -206,6 +216,12 @@ def _serve() -> None:
             links[os.pidfd_open(child)] = link
             for file in files:
                 os.close(file)
+
+
+def _import(names: list[str]) -> None:
+    for name in names:
+        with contextlib.suppress(Exception):  # the notebook says what is wrong with it
+            importlib.import_module(name)
 
 
 @cache
