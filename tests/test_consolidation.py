@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from eolab.core.errors import ParameterError
-from eolab.training.consolidation import consolidate, fisher, penalty
+from eolab.training.consolidation import Held, consolidate, fisher
 
 
 def logistic(weights, bias):
@@ -54,7 +54,9 @@ def test_the_penalty_is_half_the_strength_times_the_weighted_squared_distance():
         np.array([0.0, 2.0, 1.0]),
         np.array([3.0, 9.0, 0.5]),
     )
-    found = penalty(keras.ops.convert_to_tensor(weight), anchor, importance, 10.0)
+    held = Held(anchor)
+    held.put(anchor, importance, 10.0)
+    found = held(keras.ops.convert_to_tensor(weight, "float32"))
     assert float(found) == pytest.approx(5 * (3 * 1 + 0 + 0.5 * 9))
 
 
@@ -72,6 +74,24 @@ def test_penalties_that_a_weight_has_stay():
     network.trainable_variables[0].regularizer = keras.regularizers.L2(0.1)
     consolidate(network, [np.ones((2, 1)), np.ones(1)], 4.0)
     assert float(sum(network.losses)) == pytest.approx(0.1 * (0.8**2 + 0.5**2), rel=1e-5)
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="a graph of JAX holds the numbers of a penalty")
+def test_a_compiled_network_that_is_held_again_is_held_where_it_is_now():
+    network = logistic(WEIGHTS, BIAS)
+    network.trainable_variables[0].regularizer = keras.regularizers.L2(0.1)
+    consolidate(network, [np.full((2, 1), 3.0), np.ones(1)], 4.0)
+    network.compile(keras.optimizers.SGD(0.0), "binary_crossentropy")
+
+    def loss() -> float:
+        return network.fit(X, np.zeros((400, 1)), batch_size=400, verbose=0).history["loss"][0]
+
+    loss()
+    network.set_weights([np.array([[1.8], [1.0]], "float32"), np.array([BIAS], "float32")])
+    consolidate(network, [np.array([[2.0], [0.0]]), np.ones(1)], 1.0)
+    network.set_weights([np.array([WEIGHTS], "float32").T, np.array([BIAS], "float32")])
+    of_labels = -np.log(1 - P).mean()
+    assert loss() == pytest.approx(of_labels + 0.5 * 2 * 1.0**2 + 0.1 * (0.8**2 + 0.5**2), rel=1e-4)
 
 
 def test_a_negative_strength_is_refused():

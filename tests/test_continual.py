@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eolab import tasks
+from eolab import models, tasks
 from eolab.core.errors import ParameterError
 from eolab.data.store import ArraySpec, write_store
 from eolab.tasks import continual
@@ -186,3 +186,16 @@ def test_a_period_after_a_finished_one_ends_as_in_an_unbroken_run(store, periods
     resumed, _ = learn(store, two, "naive", folder=tmp_path, networks=tasks.Networks())
     for year in two:
         np.testing.assert_array_equal(resumed[2019][year], whole[2019][year])
+
+
+@pytest.mark.slow
+def test_a_network_that_is_held_again_learns_as_a_new_one_does(store, periods, tmp_path, monkeypatch):
+    given = {"memory": continual.Memory(strength=1e3)}
+    again, _ = learn(store, periods, "ewc", tmp_path / "again", **given)
+    monkeypatch.setattr(
+        tasks.Networks, "build", lambda self, name, use="", **options: models.build(name, **options)
+    )
+    new, _ = learn(store, periods, "ewc", tmp_path / "new", **given)
+    for last, predictions in new.items():
+        for year, expected in predictions.items():
+            np.testing.assert_allclose(again[last][year], expected, atol=1e-4)

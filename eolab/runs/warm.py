@@ -32,8 +32,10 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-JUPYTER = ("papermill", "nbconvert", "bs4", "jinja2", "matplotlib.mathtext", "ipykernel.ipkernel")
-JUPYTER += ("ipykernel.debugger",)
+JUPYTER = (
+    *("papermill", "nbconvert", "bs4", "jinja2", "matplotlib.mathtext"),
+    *("ipykernel.ipkernel", "ipykernel.debugger"),
+)
 STUDIES = ("matplotlib.pyplot", "odc.geo.xr", "rioxarray", "sklearn.ensemble", "h5py", "pyogrio")
 STUDIED = re.compile(r"\b(keras|models|prediction|studies|tasks|training|widgets)\b")  # words of a notebook
 LEARNING = ("keras",)

@@ -21,10 +21,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
 
-from eolab import models
 from eolab import training as trainer
 from eolab.core.errors import ParameterError, check_known
 from eolab.data.splits.balance import even_draw
@@ -164,16 +164,11 @@ def learn(
         elif strategy == "replay":
             groups = np.stack([ages, _labels(store, rows["train"])], axis=1)
             kept = _drawn(rows["train"], groups, memory.replay, seed)
-        elif strategy == "ewc":
-            if number:
-                trainer.forget(fitted.network)  # another one is made for the next period
-            if number + 1 < len(periods):
-                start = time.perf_counter()
-                new = _importance(fitted, store, own["train"], memory.fisher_samples, seed)
-                importance = [
-                    sum(parts) for parts in zip(new, *([importance] if number else []), strict=True)
-                ]
-                seconds += time.perf_counter() - start
+        elif strategy == "ewc" and number + 1 < len(periods):
+            start = time.perf_counter()
+            new = _importance(fitted, store, own["train"], memory.fisher_samples, seed)
+            importance = [sum(parts) for parts in zip(new, *([importance] if number else []), strict=True)]
+            seconds += time.perf_counter() - start
         costs.append(cost | {"seconds": seconds, "steps": taken, "samples_seen": seen})
     columns = ["strategy", "period", "seconds", "steps", "samples_seen", "samples_kept"]
     return found, pd.DataFrame(costs, columns=columns)
@@ -202,10 +197,14 @@ def _begin(
     networks: Networks, values: Any, importance: Any, strength: float, name: str, **options: Any
 ) -> Any:
     """Return a network with given weights, held there where their importance is given; else a new one."""
-    network = networks.build(name, **options) if importance is None else models.build(name, **options)
+    network = networks.build(name, use="" if importance is None else "held", **options)
     if values is not None:
         trainer.assign(network.variables, values)
-    return network if importance is None else consolidate(network, importance, strength)
+    if importance is not None:
+        consolidate(network, importance, strength)
+        if keras.backend.backend() == "jax":  # its graph holds the numbers of the penalty
+            trainer.forget(network)
+    return network
 
 
 def _predicted(fitted: Fitted, store: Store, periods: Periods, folder: Path) -> dict[Any, np.ndarray]:

@@ -38,9 +38,15 @@ class Networks:
     def __init__(self) -> None:
         self._made: dict[str, tuple[Any, list[np.ndarray]]] = {}
 
-    def build(self, name: str, **options: Any) -> Any:
-        """Return a network with its first weights; see :func:`eolab.models.build`."""
-        key = repr((name, sorted((k, v) for k, v in options.items() if k not in ("mean", "std"))))
+    def build(self, name: str, use: str = "", **options: Any) -> Any:
+        """Return a network with its first weights; see :func:`eolab.models.build`.
+
+        Args:
+            name: Name of the architecture.
+            use: What it is used for, where networks that are built alike are trained in other ways.
+            **options: Its options.
+        """
+        key = repr((name, use, sorted((k, v) for k, v in options.items() if k not in ("mean", "std"))))
         if key not in self._made:
             new = models.build(name, **options)
             self._made[key] = new, [np.array(variable) for variable in new.variables]

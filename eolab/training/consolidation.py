@@ -7,7 +7,6 @@ weights (Huszár 2018, https://doi.org/10.1073/pnas.1717042115).
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import keras
@@ -20,11 +19,40 @@ GOLDEN = (5**0.5 - 1) / 2  # step of numbers that fill 0 to 1 evenly, however ma
 TINY = 1e-12  # least probability, whose logarithm is finite
 
 
+class Held:
+    """Penalty ``strength / 2 · Σ importance (weight − anchor)²`` of a weight, and another that it has.
+
+    Its numbers are variables, so that a compiled training takes those of another one; JAX takes them for
+    constants.
+
+    Args:
+        weight: The variable, held where it is.
+        other: Another penalty.
+    """
+
+    def __init__(self, weight: Any, other: Callable[[Any], Any] | None = None) -> None:
+        self.other = other
+        self.anchor = keras.Variable(np.array(weight), trainable=False, name="anchor")
+        self.factors = keras.Variable(np.zeros(weight.shape), trainable=False, name="factors")
+
+    def put(self, weight: Any, importance: Any, strength: float) -> None:
+        """Hold a weight where it is now."""
+        self.anchor.assign(np.array(weight))  # a copy: JAX gives the memory of weights to others
+        self.factors.assign(0.5 * strength * np.asarray(importance))
+
+    def __call__(self, weight: Any) -> Any:
+        """Return the penalty of a weight as a scalar."""
+        held, factors = (ops.cast(one, weight.dtype) for one in (self.anchor, self.factors))
+        moved = ops.sum(factors * ops.square(weight - held))
+        return moved if self.other is None else moved + self.other(weight)
+
+
 def consolidate(network: keras.Model, importance: Sequence[Any], strength: float) -> keras.Model:
     """Hold the trainable weights of a network where they are, in every training that follows.
 
-    Penalties that the weights have already stay. Statistics that no gradient changes, such as those of batch
-    normalisation, are not held. A network that is compiled already does not know the penalty.
+    Penalties that the weights have already stay, but one of this function, which is replaced. Statistics that
+    no gradient changes, such as those of batch normalisation, are not held. A network that was compiled
+    before it was held for the first time does not know the penalty.
 
     Args:
         network: The network, with the weights that are held.
@@ -40,27 +68,10 @@ def consolidate(network: keras.Model, importance: Sequence[Any], strength: float
     if not strength >= 0:
         raise ParameterError(f"The strength of the consolidation is {strength}: expected 0 or more.")
     for variable, one in zip(network.trainable_variables, importance, strict=True):
-        variable.regularizer = partial(
-            penalty,
-            anchor=np.array(variable),
-            importance=np.asarray(one),
-            strength=strength,
-            other=variable.regularizer,
-        )
+        if not isinstance(variable.regularizer, Held):
+            variable.regularizer = Held(variable, variable.regularizer)
+        variable.regularizer.put(variable, one, strength)
     return network
-
-
-def penalty(
-    weight: Any,
-    anchor: np.ndarray,
-    importance: np.ndarray,
-    strength: float,
-    other: Callable[[Any], Any] | None = None,
-) -> Any:
-    """Return ``strength / 2 · Σ importance (weight − anchor)²`` as a scalar, and another penalty added."""
-    held, factors = (ops.convert_to_tensor(values, weight.dtype) for values in (anchor, importance))
-    moved = 0.5 * strength * ops.sum(factors * ops.square(weight - held))
-    return moved if other is None else moved + other(weight)
 
 
 def fisher(
