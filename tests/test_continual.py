@@ -193,7 +193,7 @@ def test_a_network_that_is_held_again_learns_as_a_new_one_does(store, periods, t
     given = {"memory": continual.Memory(strength=1e3)}
     again, _ = learn(store, periods, "ewc", tmp_path / "again", **given)
     monkeypatch.setattr(
-        tasks.Networks, "build", lambda self, name, use="", **options: models.build(name, **options)
+        tasks.Networks, "build", lambda self, name, use="", /, **options: models.build(name, **options)
     )
     new, _ = learn(store, periods, "ewc", tmp_path / "new", **given)
     for last, predictions in new.items():

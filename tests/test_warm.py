@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from jupyter_client.manager import start_new_kernel
 
+from eolab.runs import warm
+
 ASKED = """
 import os, sys
 known = ["keras" in sys.modules, "eolab" in sys.modules]
@@ -38,3 +40,12 @@ def test_a_forked_kernel_is_as_asked_and_ends_with_what_stands_for_it(tmp_path):
         assert time.monotonic() < deadline, "the kernel goes on"
         time.sleep(0.1)
     manager.cleanup_resources()
+
+
+def test_notebooks_that_begin_a_study_do_not_wait_for_keras():
+    """What imports it is told by the text of a notebook."""
+    books = Path(__file__).parents[1].glob("notebooks/*/*.ipynb")
+    learn = {f"{book.parent.name}/{book.stem}" for book in books if warm.LEARNS.search(book.read_text())}
+    assert not [name for name in learn if "/01_" in name]
+    networks = ("clearing/05_train_degree", "flood/03_train_convlstm", "landcover/04_train_pixels")
+    assert learn > {*networks, "landslide/03_train_segmentation", "scenes/03_train_labels"}

@@ -5,6 +5,7 @@ import errno
 import hashlib
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -153,7 +154,7 @@ def replacing(path: str | os.PathLike[str], ending: str = ".tmp") -> Iterator[Pa
         ending: End of the name to write under, for writers that look at it.
     """
     path = Path(path)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}{ending}")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}{ending}")
     try:
         yield temporary
         with temporary.open("rb") as file:

@@ -28,7 +28,7 @@ QUIET = {  # C++ libraries write to stderr what nobody reads in a report
 }
 WORKER = [sys.executable, "-m", "eolab.runs.worker"]  # runs one notebook
 Process = subprocess.Popen[bytes] | warm.Forked
-_FIRST = threading.Lock()  # taken by the first run of a command
+_FIRST = threading.Lock()  # taken by the first run of a command, for good
 _RUNNING: dict[Process, Path] = {}  # what `stop` ends, and its run folder; sweeps run several at once
 
 
@@ -195,7 +195,7 @@ def _run_in(folder: Path, job: Job) -> history.RunRecord:
     with team.along(description, environment, partial(stop, folders.home(folder))) as more:
         environment |= more
         forked = warm.fork(command, environment, job.notebook.path)
-        if forked and _FIRST.acquire(blocking=False):  # every run asks for them
+        if forked and _FIRST.acquire(blocking=False):  # each run asks for the digests of the code
             threading.Thread(target=sources.digests, daemon=True).start()
         code = _end(forked, folder) if forked else 0
         if not forked or not forked.pid:  # in a session of its own: Ctrl-C reaches the runner, which stops it

@@ -1,8 +1,8 @@
 """Processes of notebooks that begin with the large libraries imported.
 
 Importing TensorFlow, Keras and Jupyter takes some eight seconds of each notebook. A command imports them
-once, in a process that does nothing else, and this process forks; TensorFlow, which the first notebooks of a
-study do without, while these run. The child becomes
+once, in a process that does nothing else: Keras, with TensorFlow, before the first notebook that needs it, or
+while those run that come before. This process forks: the child becomes
 ``python -m eolab.runs.worker``, and a child of that its kernel. Each gets environment, folder, arguments and
 output as a new process would, and random numbers of its own. Only libraries are imported before: the package
 and all that belongs to a study are imported by the children, as they are then.
@@ -40,7 +40,8 @@ STUDIES = ("matplotlib.pyplot", "odc.geo.xr", "rioxarray", "sklearn.ensemble", "
 STUDIED = re.compile(r"\b(keras|models|prediction|studies|tasks|training|widgets)\b")  # words of a notebook
 LEARNING = ("keras",)
 LEARNS = re.compile(  # what it imports
-    r'^\s*"(from|import) [^"]*\b(keras|models|prediction|tasks(?!\.baselines)|training)\b', re.MULTILINE
+    r'^\s*"(from|import) [^"]*\b(keras|models|prediction|training|tasks(?!\.baselines| import tabular\b))\b',
+    re.MULTILINE,
 )
 DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # of accelerators: none is known to outlive a fork
 INLINE = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}  # a kernel sets it before its imports

@@ -21,7 +21,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pandas as pd
 
@@ -197,14 +196,10 @@ def _begin(
     networks: Networks, values: Any, importance: Any, strength: float, name: str, **options: Any
 ) -> Any:
     """Return a network with given weights, held there where their importance is given; else a new one."""
-    network = networks.build(name, use="" if importance is None else "held", **options)
+    network = networks.build(name, "" if importance is None else "held", **options)
     if values is not None:
         trainer.assign(network.variables, values)
-    if importance is not None:
-        consolidate(network, importance, strength)
-        if keras.backend.backend() == "jax":  # its graph holds the numbers of the penalty
-            trainer.forget(network)
-    return network
+    return network if importance is None else consolidate(network, importance, strength)
 
 
 def _predicted(fitted: Fitted, store: Store, periods: Periods, folder: Path) -> dict[Any, np.ndarray]:

@@ -38,7 +38,7 @@ class Networks:
     def __init__(self) -> None:
         self._made: dict[str, tuple[Any, list[np.ndarray]]] = {}
 
-    def build(self, name: str, use: str = "", **options: Any) -> Any:
+    def build(self, name: str, use: str = "", /, **options: Any) -> Any:
         """Return a network with its first weights; see :func:`eolab.models.build`.
 
         Args:

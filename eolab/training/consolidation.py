@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 
 from eolab.core.errors import ParameterError
+from eolab.training.fitting import forget
 
 GOLDEN = (5**0.5 - 1) / 2  # step of numbers that fill 0 to 1 evenly, however many are taken
 TINY = 1e-12  # least probability, whose logarithm is finite
@@ -51,8 +52,9 @@ def consolidate(network: keras.Model, importance: Sequence[Any], strength: float
     """Hold the trainable weights of a network where they are, in every training that follows.
 
     Penalties that the weights have already stay, but one of this function, which is replaced. Statistics that
-    no gradient changes, such as those of batch normalisation, are not held. A network that was compiled
-    before it was held for the first time does not know the penalty.
+    no gradient changes, such as those of batch normalisation, are not held. :func:`eolab.training.fit` trains
+    with the penalty. Keras's own ``fit`` does so where the network is compiled afterwards: the first time,
+    and on JAX each time.
 
     Args:
         network: The network, with the weights that are held.
@@ -71,6 +73,8 @@ def consolidate(network: keras.Model, importance: Sequence[Any], strength: float
         if not isinstance(variable.regularizer, Held):
             variable.regularizer = Held(variable, variable.regularizer)
         variable.regularizer.put(variable, one, strength)
+    if keras.backend.backend() == "jax":
+        forget(network)  # its graph holds the numbers of the penalty
     return network
 
 

@@ -83,6 +83,11 @@ def image_of(name: str) -> Image | None:
     return Image(name, match["granule"], match["band"].upper(), int(size) if size else None)
 
 
+def is_used(name: str) -> bool:
+    """Return whether a file of a product is metadata or an image of a band, from its path inside it."""
+    return any(pattern.match(name) for pattern in (PRODUCT_FILE, TILE_FILE, _IMAGE))
+
+
 def native_images(names: Iterable[str]) -> dict[str, dict[str, Image]]:
     """Return the images of each granule by band: of each band the one with the finest pixels.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, NamedTuple, TypeVar
 
 import numpy as np
+import odc.geo
 import rasterio
 from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
@@ -117,19 +118,27 @@ def scan(
     """
     paths, others = safe.find_products(folder)
     layers = (*(["SCL"] if scl else []), *(["TCI"] if true_colour else []))
+    found: dict[Path, list[Acquisition | Rejection]] = {}
+
+    def scan_paths(some: Sequence[Path]) -> None:
+        read = partial(_scan_path, bands=bands, layers=layers)
+        found.update(zip(some, in_threads(read, some, "headers", progress=False), strict=True))
 
     def sound() -> dict[Path, list[Acquisition | Rejection]]:
-        found = zip(paths, in_threads(scanned, paths, "headers", progress=False), strict=True)
-        return {path: items for path, items in found if all(isinstance(one, Acquisition) for one in items)}
+        scan_paths(paths)
+        return {
+            path: items for path, items in found.items() if all(isinstance(i, Acquisition) for i in items)
+        }
 
-    scanned = partial(_scan_path, bands=bands, layers=layers)
-    files = [str(Path(at, name)) for path in paths for at, _, names in os.walk(path) for name in names]
-    state = f"{rasterio.__gdal_version__} {[os.environ.get(name) for name in PROJ]} {sources.digests()}"
+    inside = [(path, Path(at, name)) for path in paths for at, _, names in os.walk(path) for name in names]
+    used = sorted(file for path, file in inside if safe.is_used(file.relative_to(path).as_posix()))
+    versions = [rasterio.__gdal_version__, odc.geo.__version__, *map(os.environ.get, PROJ)]
+    state = f"{versions} {sorted(str(file) for _, file in inside)} {sources.digests()}"
     kind = "-".join(["sentinel2", *(bands or ["all"]), *layers])
-    known = remembered(kind, folder, [*paths, *files], sound, state)
-    found = [known.get(path) or scanned(path) for path in paths]  # what failed may have been mended meanwhile
-    good = [item for items in found for item in items if isinstance(item, Acquisition)]
-    bad = [item for items in found for item in items if not isinstance(item, Acquisition)]
+    found |= remembered(kind, folder, [*paths, *used], sound, state)
+    scan_paths([path for path in paths if path not in found])  # what failed may have been mended meanwhile
+    good = [item for path in paths for item in found[path] if isinstance(item, Acquisition)]
+    bad = [item for path in paths for item in found[path] if not isinstance(item, Acquisition)]
     kept, superseded = _laid_together(good)
     return kept, sorted([*bad, *others, *superseded])
 
