@@ -5,6 +5,7 @@ import errno
 import json
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -157,9 +158,10 @@ def test_an_error_in_a_process_stops_them_all_and_a_second_call_goes_on(tmp_path
             raise StoreError("scene2 cannot be made")
         return produce(rows)
 
+    others = multiprocessing.active_children()  # of a test before, such as workers of dask that are ending
     with pytest.raises(StoreError, match="scene2 cannot be made"):
         write(tmp_path / "store", produce=failing, workers=2, processes=True)
-    assert not multiprocessing.active_children()
+    assert not set(multiprocessing.active_children()) - set(others)
     journal = (tmp_path / "store" / layout.JOURNAL_FILE).read_bytes().splitlines()
     assert [json.loads(line)[0] for line in journal] == ["scene0", "scene1"]
     assert contents(write(tmp_path / "store", workers=2, processes=True).path) == whole
@@ -273,7 +275,8 @@ def test_data_are_flushed_before_the_journal_says_so(tmp_path, monkeypatch):
     parts = "\n".join(flushed).split(layout.JOURNAL_FILE)
     assert len(parts) == PARTS + 1
     assert all({f"{name}.npy" for name in ARRAYS} <= set(part.split()) for part in parts[:-1])
-    assert parts[-1].split() == [f"{layout.STORE_FILE}.{os.getpid()}.tmp"]
+    name = rf"{re.escape(layout.STORE_FILE)}\.{os.getpid()}\.\d+\.tmp"
+    assert re.fullmatch(name, parts[-1].strip())
 
 
 def test_a_second_writer_is_refused(tmp_path, whole):
