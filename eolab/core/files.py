@@ -211,7 +211,7 @@ def write_joblib(baseline: Any, path: str | os.PathLike[str]) -> Path:
     import joblib
 
     with replacing(path) as temporary:
-        joblib.dump(baseline, temporary, compress=1)  # three times as fast as 3, for a tenth more bytes
+        joblib.dump(baseline, temporary, compress=3)
     return Path(path)
 
 
