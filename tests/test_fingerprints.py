@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -240,6 +242,24 @@ def test_what_is_made_of_unchanged_files_is_made_once(folder, cache):
     (folder / "part 0" / "0.tif").write_bytes(b"new")
     assert ask() == [3]
     assert ask() == [4]  # changed just now: not trusted yet
+
+
+def test_two_notebooks_side_by_side_make_what_is_remembered_once(folder, cache):
+    """The first two notebooks of a study read the headers of all products at once, each for itself."""
+    made, barrier = [], threading.Barrier(3)
+
+    def make() -> int:
+        time.sleep(0.3)
+        made.append(1)
+        return len(made)
+
+    def ask(_: int) -> int:
+        barrier.wait()
+        return remembered("headers", folder, sorted(folder.glob("*/*.tif")), make)
+
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(ask, range(3))) == [1, 1, 1]
+    assert [file.suffix for file in (cache / "private").iterdir()] == [".pickle"]
 
 
 def test_a_file_name_that_is_no_utf_8_is_part_of_the_fingerprint(tmp_path):

@@ -261,6 +261,17 @@ def test_equal_pixels_are_predicted_once_and_no_longer_looked_for_where_they_are
     assert "1,152 pixels would take 2 s" in predict.rate(1152)
 
 
+def test_different_pixels_whose_hashes_are_the_same_stay_different(monkeypatch):
+    def same(frame, index):
+        return np.zeros(len(frame), np.uint64)
+
+    monkeypatch.setattr("pandas.util.hash_pandas_object", same)
+    predict = per_pixel(lambda batch: batch["image"].sum((1, 2))[:, None])
+    image = np.random.default_rng(0).random((8, 9, 2, 1), np.float32)
+    found = predict({"image": image})
+    np.testing.assert_array_equal(found, image.sum((2, 3))[..., None])
+
+
 def test_file_has_crs_transform_colours_names_and_nodata(tmp_path):
     scene = Scene(300, 200)
     path = scene.map(tmp_path / "new" / "map.tif", block=128, tags={"simulated": "true"})

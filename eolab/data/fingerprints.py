@@ -20,7 +20,7 @@ import numpy as np
 
 from eolab.core import workspace
 from eolab.core.errors import DataError
-from eolab.core.files import replacing
+from eolab.core.files import replacing, turn
 from eolab.core.progress import in_threads, stage, track
 
 MANY = 100_000  # files of a data set that one command lists once
@@ -208,20 +208,27 @@ def remembered(
                 size = changed = -1
             digest.update(os.fsencode(f"{path}\0{size}\0{changed}\n"))
             newest = max(newest, changed)
-    private = _is_private(memory.parent)
-    if private:  # a pickle runs any code: those of others are not opened
-        with (
-            contextlib.suppress(Exception),
-            memory.open("rb") as file,
-        ):  # a damaged one raises nearly anything
-            state, result = pickle.load(file)
-            if state == digest.digest():
-                return result
-    settled = newest < time.time_ns() - SETTLED_NS
-    result = make()
-    if settled and private:
+    if not _is_private(memory.parent):  # a pickle runs any code: those of others are not opened
+        return make()
+    kept = _kept(memory, digest.digest())
+    if kept or newest >= time.time_ns() - SETTLED_NS:
+        return kept[0] if kept else make()
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError), stage(f"Another process reads {Path(root).name}, waiting for it"):
+            stack.enter_context(turn(memory.with_suffix(".lock")))  # without a lock it may be made twice
+        if kept := _kept(memory, digest.digest()):  # by a notebook that runs beside this one
+            return kept[0]
+        result = make()
         _keep(memory, (digest.digest(), result))
-    return result
+        return result
+
+
+def _kept(memory: Path, digest: bytes) -> tuple[Any] | None:
+    """Return what a file of the cache holds for a digest, if any; a damaged one raises nearly anything."""
+    with contextlib.suppress(Exception), memory.open("rb") as file:
+        state, result = pickle.load(file)
+        return (result,) if state == digest else None
+    return None
 
 
 def _is_private(folder: Path) -> bool:

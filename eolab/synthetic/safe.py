@@ -44,8 +44,10 @@ _ORBIT = {"S2A": 23670, "S2B": 14761}
 _ORBITS_A_DAY = 14.3
 
 _TEMPLATES = Path(__file__).with_name("templates")
-_LOSSLESS = {"QUALITY": "100", "REVERSIBLE": "YES", "CODEBLOCK_STYLE": "BYPASS"}  # low bits uncoded: faster
-_PREVIEW = {"QUALITY": "10", "REVERSIBLE": "NO"}
+_PLACE = {"GeoJP2": "NO"}  # the grid in GML alone, as in published products; GDAL adds a GeoTIFF otherwise
+_FAST = {"CODEBLOCK_STYLE": "BYPASS"}  # low bits are not coded
+_LOSSLESS = _PLACE | _FAST | {"QUALITY": "100", "REVERSIBLE": "YES"}
+_PREVIEW = _PLACE | {"QUALITY": "10", "REVERSIBLE": "NO"}
 _QUANTIFICATION = 10_000
 _SMALLEST = 0.0005  # reflectances below are written as this: DN 0 is no data in every baseline
 _AFTER_TRUNCATION = 0.45  # share of the file that is left

@@ -127,10 +127,10 @@ def resample(values: np.ndarray, valid: np.ndarray, y: Taps, x: Taps) -> np.ndar
         float32 (target y, target x), NaN where no valid source pixel takes part.
     """
     if y.weights.nnz == len(y.weights.indptr) - 1 and x.weights.nnz == len(x.weights.indptr) - 1:
-        if not (y.as_it_is and x.as_it_is):
-            window = np.ix_(y.weights.indices, x.weights.indices)  # one source pixel each
-            values, valid = values[window], valid[window]
-        return np.where(valid, values, np.float32(np.nan)).astype(np.float32, copy=False)
+        found = np.where(valid, values, np.float32(np.nan)).astype(np.float32, copy=False)
+        if y.as_it_is and x.as_it_is:
+            return found
+        return found.take(x.weights.indices, axis=1).take(y.weights.indices, axis=0)  # one source pixel each
     numbers = np.where(valid, values, 0).astype(np.float32)
     total = (x.weights @ (y.weights @ numbers).T).T
     weight = (x.weights @ (y.weights @ valid.astype(np.float32)).T).T

@@ -167,31 +167,35 @@ def _read_chunk(
     """Read one chunk (1, 1, y, x) of a series; dask gives ``block_info[None]["array-location"]``."""
     (time, _), (band, _), rows, columns = block_info[None]["array-location"]
     part = grid[slice(*rows), slice(*columns)]
-    values = np.full(part.shape, np.nan if dtype == "float32" else 0, dtype)
+    values = None
     for source in sources[time][band]:
-        gaps = np.isnan(values) if dtype == "float32" else values == 0
-        if not gaps.any():
+        gaps = None if values is None else np.isnan(values) if dtype == "float32" else values == 0
+        if gaps is not None and not gaps.any():
             break
-        read_part(source, part, resampling, values, gaps, beyond)
-    return values[None, None]
+        where, found = read_part(source, part, resampling, dtype, beyond)
+        if gaps is None and found.shape == part.shape:
+            values = found
+        elif found.size:
+            values = np.full(part.shape, *_nothing(dtype)) if values is None else values
+            np.copyto(values[where], found, where=True if gaps is None else gaps[where])
+    return (np.full(part.shape, *_nothing(dtype)) if values is None else values)[None, None]
+
+
+def _nothing(dtype: str) -> tuple[float, str]:
+    """Return what stands where there is no value, and its type."""
+    return (np.nan if dtype == "float32" else 0), dtype
 
 
 def read_part(
-    source: Source,
-    part: GeoBox,
-    resampling: Resampling,
-    values: np.ndarray,
-    gaps: np.ndarray,
-    beyond: float = 0.0,
-) -> None:
-    """Put what a source gives into the gaps of an array.
+    source: Source, part: GeoBox, resampling: Resampling, dtype: str, beyond: float = 0.0
+) -> tuple[tuple[slice, slice], np.ndarray]:
+    """Return the rows and columns of an array that a source gives something for, and what it gives there.
 
     Args:
         source: The source.
         part: Pixels of the array, in the same reference system.
         resampling: How larger pixels are brought to them.
-        values: The array (y, x), float32 for values or uint8 for classes; changed in place.
-        gaps: Where it has no value.
+        dtype: "float32" for values, NaN where there is none; "uint8" for classes, 0 where there is none.
         beyond: See :func:`lazy`.
 
     Raises:
@@ -200,9 +204,9 @@ def read_part(
     pairs = list(zip(axes(part), axes(source.grid), strict=True))
     y, x = (_covered(target, own, beyond) for target, own in pairs)
     if y.start >= y.stop or x.start >= x.stop:
-        return
+        return (y, x), np.empty((0, 0), dtype)
     coarser = part.transform.a > source.grid.transform.a
-    classes = values.dtype == np.uint8
+    classes = dtype == "uint8"
     method: Method = "nearest" if classes else "average" if coarser else resampling
     inner = zip((y, x), pairs, strict=True)
     rows, columns = (taps(_cut(target, one), own, method) for one, (target, own) in inner)
@@ -218,7 +222,7 @@ def read_part(
     elif (source.scale, source.offset) != (1, 0):
         found += np.float32(source.offset / source.scale)
         found /= np.float32(1 / source.scale)
-    np.copyto(values[y, x], found, where=gaps[y, x])
+    return (y, x), found
 
 
 def _covered(target: Axis, source: Axis, beyond: float) -> slice:

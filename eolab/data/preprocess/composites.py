@@ -3,11 +3,14 @@
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import pandas as pd
 import xarray as xr
+from dask.base import tokenize
 from scipy import ndimage
 
 from eolab.core.errors import ParameterError, check_known
@@ -256,28 +259,30 @@ def along_time(
     Returns:
         What the function returns, without coordinates along ``time``.
     """
-    if image.chunks is not None or mask.chunks is not None:
-        image = image.chunk(time=-1, band=-1)
-        mask = mask.chunk({"time": -1, "y": image.chunksizes["y"], "x": image.chunksizes["x"]})
+    image, mask = xr.align(image, mask, join="exact", exclude={"time"})
+    image, mask = image.transpose("time", "band", "y", "x"), mask.transpose("time", "y", "x")
+    if image.chunks is None and mask.chunks is None:
+        pair = function(image.to_numpy(), mask.to_numpy(), **options)
+    else:  # apply_ufunc would copy each chunk into another order, pixels first
+        images = da.asarray(image.data).rechunk({0: -1, 1: -1}, method="tasks")
+        masks = da.asarray(mask.data).rechunk((-1, *images.chunks[2:]), method="tasks")[:, None]
+        block, chunks = np.empty((0,) * 4, np.float32), ((dates,), *images.chunks[1:])
 
-    def core_last(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Call the function on (y, x, time, band) and (y, x, time), the axes of apply_ufunc; no copies."""
-        values, marks = function(image.transpose(2, 3, 0, 1), mask.transpose(2, 0, 1), **options)
-        return values.transpose(2, 3, 0, 1), marks.transpose(1, 2, 0)
+        def paired(values: np.ndarray, marks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            values, marks = function(values, marks[:, 0], **options)
+            return values, marks[:, None]
 
-    dims = [["time", "band"], ["time"]]
-    values, marks = xr.apply_ufunc(
-        core_last,
-        image.transpose("y", "x", ...),
-        mask.transpose("y", "x", ...),
-        input_core_dims=dims,
-        output_core_dims=dims,
-        exclude_dims={"time"},
-        dask="parallelized",
-        output_dtypes=[np.float32, bool],
-        dask_gufunc_kwargs={"output_sizes": {"time": dates}},
-    )
-    return values.transpose("time", "band", "y", "x"), marks.transpose("time", "y", "x")
+        name = f"{function.__name__}-{tokenize(images, masks, options)}"
+        both = da.map_blocks(paired, images, masks, name=name, chunks=chunks, meta=block)
+        values = both.map_blocks(itemgetter(0), meta=block)
+        of_one = chunks[0], (1,), *chunks[2:]
+        marks = both.map_blocks(itemgetter(1), chunks=of_one, meta=block.astype(bool))[:, 0]
+        pair = values, marks
+    found = []
+    for data, dims in zip(pair, (image.dims, mask.dims), strict=True):
+        others = [name for name, c in image.coords.items() if not {*c.dims} <= {*dims[1:]}]
+        found.append(xr.DataArray(data, image.coords.drop_vars(others), dims))
+    return found[0], found[1]
 
 
 def reduce_groups(

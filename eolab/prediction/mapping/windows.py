@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from odc.geo.geobox import GeoBox
 
 from eolab.core.errors import DataError, ParameterError
@@ -179,11 +180,13 @@ class PixelWindows(Timed):
             rows = [
                 np.ascontiguousarray(values).view(np.uint8).reshape(count, -1) for values in arrays.values()
             ]
-            together = np.concatenate(rows, axis=1)
-            keys = together.view(np.dtype((np.void, together.shape[1]))).ravel()
-            _, first, back = np.unique(keys, return_index=True, return_inverse=True)
+            rows.append(np.zeros((count, -sum(row.shape[1] for row in rows) % 8), np.uint8))
+            together = np.concatenate(rows, axis=1).view(np.uint64)
+            numbers = pd.util.hash_pandas_object(pd.DataFrame(together), index=False)
+            _, first, back = np.unique(numbers, return_index=True, return_inverse=True)
             self._looks = len(first) <= WORTH_LOOKING * count
-            return first, back.ravel()
+            if np.array_equal(together, together[first[back]]):  # else two kinds have one number
+                return first, back
         return np.arange(count), np.arange(count)
 
     def _said(self) -> str:
