@@ -53,9 +53,11 @@ class Batches(keras.utils.PyDataset):
 
     The order is a pure function of seed and epoch, so a training that resumes at an epoch sees what an
     unbroken one sees, if it is called as in the example: Keras does not tell a data set its epoch, and its
-    own ``shuffle`` would shuffle the batches once more by Python's global random numbers. Where samples have
-    lengths, samples of similar length come together, and then the batches are shuffled. The last batch may be
-    smaller. A batch is read, then augmented, and last its labels are made into the targets of the outputs.
+    own ``shuffle`` would shuffle the batches once more by Python's global random numbers. Shuffled batches all
+    have one size: the last one of an epoch is filled up with the first samples of the next pass over all, and
+    the next epoch goes on from there. Where samples have lengths, samples of similar length come together,
+    and then the batches are shuffled; there, and without ``shuffle``, the last batch may be smaller. A batch
+    is read, then augmented, and last its labels are made into the targets of the outputs.
 
     Example:
         >>> batches = Batches(StoreSamples(store, store.indices("train")), seed=1, shuffle=True)
@@ -121,12 +123,17 @@ class Batches(keras.utils.PyDataset):
 
     @property
     def num_batches(self) -> int:
-        """Number of batches an epoch, the last one of a pass perhaps smaller."""
+        """Number of batches an epoch."""
         return self.steps or self.batches_a_pass
 
     @property
+    def filled(self) -> bool:
+        """Whether all batches have one size."""
+        return self.shuffle and self.samples.lengths is None
+
+    @property
     def batches_a_pass(self) -> int:
-        """Number of batches that hold each sample once."""
+        """Number of batches that hold each sample at least once."""
         return -(-len(self.samples) // self.batch_size)
 
     @property
@@ -146,6 +153,13 @@ class Batches(keras.utils.PyDataset):
         return self._order[1]
 
     def _ordered(self) -> list[np.ndarray]:
+        if self.filled:
+            samples, size = len(self.samples), min(self.batch_size, len(self.samples))
+            first, last = (epoch * self.num_batches * size for epoch in (self.epoch, self.epoch + 1))
+            passes = range(first // samples, -(-last // samples))
+            stream = np.concatenate([self._positions(number)[0] for number in passes])
+            skipped = first % samples
+            return [*stream[skipped : skipped + last - first].reshape(self.num_batches, size)]
         first, last = (epoch * self.num_batches for epoch in (self.epoch, self.epoch + 1))
         passes = range(first // self.batches_a_pass, -(-last // self.batches_a_pass))
         found = [batch for number in passes for batch in self._pass(number)]
@@ -154,16 +168,19 @@ class Batches(keras.utils.PyDataset):
 
     def _pass(self, number: int) -> list[np.ndarray]:
         """Return the positions of the samples of each batch of one pass over all of them."""
-        rng, lengths = np.random.default_rng((self.seed, number)), self.samples.lengths
-        positions = np.arange(len(self.samples))
+        positions, rng = self._positions(number)
+        lengths = self.samples.lengths
+        if self.shuffle and lengths is not None:  # similar lengths come together; which ones, chance decides
+            positions = positions[np.argsort(lengths[positions], kind="stable")]
+        found = [positions[k : k + self.batch_size] for k in range(0, len(positions), self.batch_size)]
+        return [found[k] for k in rng.permutation(len(found))] if self.shuffle else found
+
+    def _positions(self, number: int) -> tuple[np.ndarray, np.random.Generator]:
+        """Return the positions of all samples in the order of a pass, and what goes on drawing for it."""
+        rng, positions = np.random.default_rng((self.seed, number)), np.arange(len(self.samples))
         if self.shuffle:
             rng.shuffle(positions)
-            if lengths is not None:  # similar lengths come together; which ones, chance decides
-                positions = positions[np.argsort(lengths[positions], kind="stable")]
-        found = [positions[k : k + self.batch_size] for k in range(0, len(positions), self.batch_size)]
-        if self.shuffle and lengths is not None:
-            return [found[k] for k in rng.permutation(len(found))]
-        return found
+        return positions, rng
 
     def __getitem__(self, index: int) -> tuple[Inputs, Labels] | tuple[Inputs, Labels, Labels]:
         """Return batch `index` of this epoch: inputs, labels (B, …), weights float32 (B, …) or none.
@@ -227,8 +244,8 @@ class Batches(keras.utils.PyDataset):
         Where several devices train together it is this process's part of them, see :meth:`part`.
 
         That which Keras makes of them is tuned as it runs, and TensorFlow 2.21 often ends a pass over it by a
-        wait (11 of the 70 s of three folds on one core). Axes of samples are as long as in the first batch,
-        where samples have lengths the first of these axes of any length.
+        wait (11 of the 70 s of three folds on one core). Axes are as long as in the first batch, but for that
+        of the samples where the last batch may be smaller, and the next one where samples have lengths.
         """
         if distributed.devices() > 1:
             return Part(self)
@@ -236,7 +253,7 @@ class Batches(keras.utils.PyDataset):
             return self
         import tensorflow as tf
 
-        free = 1 if self.samples.lengths is None else 2
+        free = 0 if self.filled else 1 if self.samples.lengths is None else 2
 
         def spec(values: np.ndarray) -> Any:
             return tf.TensorSpec([None] * free + list(values.shape[free:]), values.dtype)
