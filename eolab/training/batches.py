@@ -55,7 +55,7 @@ class Batches(keras.utils.PyDataset):
     unbroken one sees, if it is called as in the example: Keras does not tell a data set its epoch, and its
     own ``shuffle`` would shuffle the batches once more by Python's global random numbers. Shuffled batches
     all have one size: the last one of an epoch is filled up with the first samples of the next pass over all,
-    and the next epoch goes on from there. Where samples have lengths, samples of similar length come together,
+    and the next epoch goes on from there. Where samples have lengths, those of similar length come together,
     and then the batches are shuffled; there, and without ``shuffle``, the last batch may be smaller. A batch
     is read, then augmented, and last its labels are made into the targets of the outputs.
 
