@@ -262,6 +262,18 @@ def test_two_notebooks_side_by_side_make_what_is_remembered_once(folder, cache):
     assert [file.suffix for file in (cache / "private").iterdir()] == [".pickle"]
 
 
+def test_what_was_made_is_returned_though_its_lock_cannot_be_removed(folder, cache, monkeypatch):
+    """Windows removes no file that is open."""
+
+    def refuse(path, **_):
+        raise PermissionError(13, "in use", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", refuse)
+        assert remembered("headers", folder, sorted(folder.glob("*/*.tif")), lambda: 1) == 1
+    assert remembered("headers", folder, sorted(folder.glob("*/*.tif")), lambda: 1) == 1
+
+
 def test_a_file_name_that_is_no_utf_8_is_part_of_the_fingerprint(tmp_path):
     """The fingerprint of a folder with a Latin-1 name ended in a UnicodeEncodeError."""
     (tmp_path / "a").mkdir()

@@ -8,7 +8,7 @@ import xarray as xr
 
 from eolab.core.errors import ParameterError
 from eolab.data.preprocess import Recipe, clear_mask, composite, fill_gaps, periods
-from eolab.data.preprocess.composites import reduce_groups
+from eolab.data.preprocess.composites import along_time, reduce_groups
 from eolab.data.preprocess.median import network
 from eolab.data.store.statistics import RunningStatistics
 
@@ -195,6 +195,31 @@ def test_composites_are_lazy_and_equal_to_eager_ones():
         assert found.chunks is not None
         assert max(found.chunksizes["y"]) == 10
         xr.testing.assert_identical(found.compute(), expected)
+
+
+def test_a_chunk_is_reduced_once_for_image_and_mask_and_stays_in_the_order_of_the_series(monkeypatch):
+    """Chunks were copied pixels first, then read with large strides: a composite took three times as long."""
+    seen = []
+
+    def reduce(image, clear, *, groups, **options):
+        seen.append((image.shape, image.flags.c_contiguous))
+        return image[: len(groups)], clear[: len(groups)]
+
+    monkeypatch.setattr("eolab.data.preprocess.composites.reduce_groups", reduce)
+    lazy = series_of(times=20, height=20).chunk(time=1, band=1, y=10)
+    image, valid = composite(lazy["image"], lazy["clear"], "MS")
+    dask.compute(image, valid)
+    assert [shape[0] for shape, _ in seen] == [20, 20]
+    assert all(contiguous for _, contiguous in seen)
+
+
+def test_two_functions_of_one_name_have_results_of_their_own():
+    lazy = series_of(times=4).chunk(time=1)
+    pair = lazy["image"], lazy["clear"], 4
+    once = along_time(lambda image, clear: (image, clear), *pair)[0]
+    twice = along_time(lambda image, clear: (2 * image, clear), *pair)[0]
+    once, twice = dask.compute(once, twice)
+    np.testing.assert_array_equal(2 * once.to_numpy(), twice.to_numpy())
 
 
 def _fail(*_, **__):

@@ -127,6 +127,9 @@ def test_grids_agree(twin, name, resolution_m):
         assert file.bounds == grid.bounds
         assert file.shape == (SIZE * 10 // resolution_m,) * 2
         assert file.dtypes[0] == ("uint8" if name == "SCL" else "uint16")
+    content = path.read_bytes()
+    assert b"gml.data" in content  # published images have their grid in this form alone
+    assert bytes.fromhex("b14bf8bd083d4b43a5ae8cd7d5a6ce03") not in content  # GeoTIFF in a box
 
 
 def test_truncated_file_stops_the_reader(twin):

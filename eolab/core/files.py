@@ -25,10 +25,11 @@ FULL = {errno.ENOSPC, errno.EDQUOT}
 UNSUPPORTED = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 
 
-def hold(file: Path) -> TextIO | None:
+def hold(file: Path, needed: bool = True) -> TextIO | None:
     """Return a file that is locked for this process until it is closed; None if another holder has it.
 
-    Where the system or the file system knows no locks (Windows; Lustre, FUSE), a warning says so.
+    Where the system or the file system knows no locks (Windows; Lustre, FUSE), a warning says so if it is
+    needed, as two writers do harm.
     """
     held = file.open("a")
     try:
@@ -39,15 +40,16 @@ def hold(file: Path) -> TextIO | None:
         held.close()
         return None
     except OSError as error:
-        warn(f"No file locks on {file.parent} ({error}): start one writer only.")
+        if needed:
+            warn(f"No file locks on {file.parent} ({error}): start one writer only.")
     return held
 
 
 @contextlib.contextmanager
-def turn(file: Path) -> Iterator[None]:
-    """Hold a locked file, waiting for its holder to end, and remove it afterwards."""
+def turn(file: Path, needed: bool = True) -> Iterator[None]:
+    """Hold a locked file, waiting for its holder to end, and remove it afterwards; see :func:`hold`."""
     while True:
-        if held := hold(file):
+        if held := hold(file, needed):
             with contextlib.suppress(FileNotFoundError):  # the holder before has removed it
                 if os.path.samestat(os.fstat(held.fileno()), file.stat()):
                     break
@@ -57,7 +59,8 @@ def turn(file: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            file.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # Windows removes no open file
+                file.unlink()
 
 
 @contextlib.contextmanager

@@ -214,8 +214,11 @@ def remembered(
     if kept or newest >= time.time_ns() - SETTLED_NS:
         return kept[0] if kept else make()
     with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError), stage(f"Another process reads {Path(root).name}, waiting for it"):
-            stack.enter_context(turn(memory.with_suffix(".lock")))  # without a lock it may be made twice
+        with (
+            contextlib.suppress(OSError),
+            stage(f"Another reads {Path(root).name} already, waiting"),
+        ):
+            stack.enter_context(turn(memory.with_suffix(".lock"), needed=False))  # else it is made twice
         if kept := _kept(memory, digest.digest()):  # by a notebook that runs beside this one
             return kept[0]
         result = make()

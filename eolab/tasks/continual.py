@@ -102,7 +102,7 @@ def learn(
         strategy: One of :data:`STRATEGIES`.
         folder: Where the trainings and predictions go.
         training: Options of the training, see :func:`eolab.tasks.fit`; ``steps``, the steps of an epoch in
-            every period, are one pass over the first period unless told, in batches that ``min_steps`` may
+            every period, are a pass over the first period unless told, in batches that ``min_steps`` may
             make smaller.
         memory: What is kept of the periods before.
         seed: Seed of the weights, the order and what is drawn.
@@ -156,8 +156,7 @@ def learn(
         last = [np.array(variable) for variable in fitted.network.variables]
         found[period] = _predicted(fitted, store, periods, into)
         taken, seconds = steps * len(fitted.history), float(fitted.history["seconds"].sum())
-        whole, rest = divmod(taken, -(-len(rows["train"]) // size))
-        seen = whole * len(rows["train"]) + rest * size
+        seen = taken * min(size, len(rows["train"]))
         if strategy in KEEP_ALL:
             kept, validated = rows["train"], rows["validation"]
         elif strategy == "replay":

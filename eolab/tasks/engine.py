@@ -99,7 +99,7 @@ def fit(
         loss_options: Options that every part of the loss takes, for example ``{"smoothing": 0.1}``.
         training: Options of the training, see :func:`eolab.training.fit`; also ``batch_size``; ``min_steps``,
             the least steps an epoch, met by smaller batches where samples are few; ``steps``, batches an
-            epoch in place of one pass, see :class:`eolab.training.batches.Batches`; and ``class_weights``:
+            epoch in place of a pass, see :class:`eolab.training.batches.Batches`; and ``class_weights``:
             "balanced" or a weight by class index, in training alone: validation weighs every class as it
             comes.
         augmentation: Names of :func:`eolab.training.augment.build`, applied to training samples.

@@ -55,9 +55,10 @@ class Batches(keras.utils.PyDataset):
     unbroken one sees, if it is called as in the example: Keras does not tell a data set its epoch, and its
     own ``shuffle`` would shuffle the batches once more by Python's global random numbers. Shuffled batches
     all have one size: the last one of an epoch is filled up with the first samples of the next pass over all,
-    and the next epoch goes on from there. Where samples have lengths, those of similar length come together,
-    and then the batches are shuffled; there, and without ``shuffle``, the last batch may be smaller. A batch
-    is read, then augmented, and last its labels are made into the targets of the outputs.
+    so that it may hold one twice, and the next epoch goes on from there. Where samples have lengths, those of
+    similar length come together, and then the batches are shuffled; there, and without ``shuffle``, the last
+    batch may be smaller. A batch is read, then augmented, and last its labels are made into the targets of
+    the outputs.
 
     Example:
         >>> batches = Batches(StoreSamples(store, store.indices("train")), seed=1, shuffle=True)
@@ -74,7 +75,7 @@ class Batches(keras.utils.PyDataset):
             of the batch.
         sample_weights: Weight of each sample (N,), multiplied with that of its class; 1 by default.
         steps: Batches an epoch; the next epoch goes on where the last one has ended, in pass after pass over
-            the samples. One pass an epoch by default.
+            the samples. By default as many as a pass needs.
         targets: Function of the label (B, …) with 255 that returns labels, or labels by name of the output.
         ignore: ``"weight"``: batches have weights, and label 255 gets weight 0 and label 0, which losses
             accept; ``"keep"``: no weights, class indices with 255, for losses that know it; ``"none"``: no
@@ -133,7 +134,7 @@ class Batches(keras.utils.PyDataset):
 
     @property
     def batches_a_pass(self) -> int:
-        """Number of batches that hold each sample at least once."""
+        """Number of batches that a pass over all samples needs."""
         return -(-len(self.samples) // self.batch_size)
 
     @property
@@ -285,6 +286,8 @@ class Batches(keras.utils.PyDataset):
             "batches": self.num_batches,
             "class_weights": zlib.crc32(self.class_weights.tobytes()),
         }
+        if self.filled:
+            found["filled"] = True
         if self.sample_weights is not None:
             found["sample_weights"] = zlib.crc32(self.sample_weights.tobytes())
         for name in ("augment", "targets"):

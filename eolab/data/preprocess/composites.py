@@ -272,7 +272,7 @@ def along_time(
             values, marks = function(values, marks[:, 0], **options)
             return values, marks[:, None]
 
-        name = f"{function.__name__}-{tokenize(images, masks, options)}"
+        name = f"{function.__name__}-{tokenize(function, dates, images, masks, options)}"
         both = da.map_blocks(paired, images, masks, name=name, chunks=chunks, meta=block)
         values = both.map_blocks(itemgetter(0), meta=block)
         of_one = chunks[0], (1,), *chunks[2:]
