@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import warm
+from warm import HIDDEN
 
 gc.set_threshold(100_000, 10, 10)  # importing and collecting make no garbage: a fifth of their time
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -29,7 +30,6 @@ if WORKERS > 1:  # threads of several workers would wait for each other; must be
         os.environ.setdefault(name, threads)
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
-HIDDEN = str(Path(__file__).parent / "hidden")  # modules that no process started by a test should find
 if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
     _paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != HIDDEN]
     os.environ["PYTHONPATH"] = os.pathsep.join([HIDDEN, *_paths])

@@ -21,8 +21,8 @@ import pytest
 import yaml
 
 from eolab.cli import commands as cli
+from eolab.data import catalog
 from eolab.runs import parameters, study
-from eolab.synthetic import landslide4sense
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "azureml"
@@ -225,7 +225,7 @@ def wheel(tmp_path_factory) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("package", ["code", "wheel"])
 def test_the_command_of_the_job_runs_in_a_bare_folder(
-    package: str, code: Path, shared_twin: Any, tmp_path: Path, request: pytest.FixtureRequest
+    package: str, code: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """Placeholders filled in: data where they are mounted, runs in the output, children of the job's run."""
     work = shutil.copytree(code, tmp_path / "work")
@@ -236,7 +236,7 @@ def test_the_command_of_the_job_runs_in_a_bare_folder(
         own = {"PYTHONPATH": str(installed)}
     data = tmp_path / "mounted"
     data.mkdir()
-    twin = shared_twin(landslide4sense, seed=0, train=12, validation=2, test=3)
+    twin = catalog.load()["landslide_twin"].ensure(progress=False).path.resolve()
     (data / "landslide_twin").symlink_to(twin)
     values = {"data": data, "study": "landslide", "options": "--only 01_explore", "runs": tmp_path / "out"}
     line = re.sub(r"\$\{\{\w+\.(\w+)\}\}", lambda one: str(values[one[1]]), command("job.yml"))

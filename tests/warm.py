@@ -47,6 +47,8 @@ PRELOADED = {
     ],
 }
 READ_AT_IMPORT = ("KERAS", "MALLOC", "MKL_", "OMP_", "OPENBLAS_", "PYTHON", "TF_")
+HIDDEN = str(Path(__file__).parent / "hidden")  # modules that no process started by a test should find
+OF_CLUSTERS = ("PYTHONBREAKPOINT", "PYTHONHASHSEED")  # Ray and dask set them, and no library reads them
 INLINE = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}  # what ipykernel sets before imports
 
 
@@ -111,6 +113,8 @@ def end_with(parent: int) -> None:
 def connected(folder: Path, kind: str) -> socket.socket:
     """Return a connection to the server of this kind and environment, started by the first that asks."""
     chosen = {key: value for key, value in os.environ.items() if key.startswith(READ_AT_IMPORT)}
+    chosen = {key: value for key, value in chosen.items() if key not in OF_CLUSTERS}
+    _, chosen["PYTHONPATH"] = own_paths(chosen.get("PYTHONPATH", ""))
     digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:12]
     address, log = folder / f"{kind}-{digest}", folder / f"{kind}-{digest}.log"
     with address.with_suffix(".lock").open("w") as lock:
@@ -122,7 +126,7 @@ def connected(folder: Path, kind: str) -> socket.socket:
                     stdin=subprocess.DEVNULL,
                     stdout=said,
                     stderr=said,
-                    env=os.environ | INLINE,
+                    env=os.environ | INLINE | {"PYTHONPATH": chosen["PYTHONPATH"]},
                     start_new_session=True,
                 )
             while not address.exists():
@@ -132,6 +136,12 @@ def connected(folder: Path, kind: str) -> socket.socket:
     found = socket.socket(socket.AF_UNIX)
     found.connect(str(address))
     return found
+
+
+def own_paths(path: str) -> tuple[list[str], str]:
+    """Return the folders of PYTHONPATH that a test has put before those of the session, and the latter."""
+    own, hidden, rest = path.partition(HIDDEN)
+    return (own.split(os.pathsep)[:-1], hidden + rest) if hidden else ([], path)
 
 
 # === The server ===
@@ -177,6 +187,7 @@ def become(kind: str, client: socket.socket) -> None:
     os.environ.update(asked["environment"])
     os.environ.pop("JPY_PARENT_PID", None)  # the server is the parent
     os.sched_setaffinity(0, asked["processors"])
+    sys.path[:0] = own_paths(os.environ.get("PYTHONPATH", ""))[0]
     os.chdir(asked["folder"])
     sys.argv = [kind, *asked["arguments"]]
     client.sendall(f"{os.getpid()}\n".encode())
