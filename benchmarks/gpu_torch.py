@@ -12,6 +12,8 @@ from typing import Any
 
 from gpu_cases import KEPT, LEARNING_RATE, Case, Way, samples
 
+from eolab.core.machine import instructions
+
 Twin = tuple[Any, Callable[[dict[str, Any]], tuple[Any, ...]], Callable[..., Any]]
 
 
@@ -148,7 +150,8 @@ def flood_twin(case: Case) -> Twin:
 class TorchNetwork:
     """A network in PyTorch as a careful user trains it, eager or compiled; or as written.
 
-    As written is in float32, images with their channels first, and Adam a weight after the other.
+    A processor without instructions for bfloat16 trains in float32: PyTorch has no LSTM in bfloat16 there. As
+    written is in float32, images with their channels first, and Adam a weight after the other.
     """
 
     def __init__(self, case: Case, compile_it: bool, best: bool = True) -> None:
@@ -171,7 +174,8 @@ class TorchNetwork:
         backend = "inductor" if self.on_gpu else "eager"  # whose compiler for processors is slow
         given = {"dynamic": False, "backend": backend}
         self.call = torch.compile(self.network, **given) if compile_it else self.network
-        self.half = torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=best)
+        low = best and (self.on_gpu or "bf16" in instructions())
+        self.half = torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=low)
 
     def to_card(self, rows: Any) -> tuple[dict[str, Any], Any]:
         """Return inputs and labels of some samples on the card."""

@@ -58,7 +58,7 @@ def test_shuffled_batches_have_one_size_and_pass_after_pass_follows_in_an_order_
 
 
 def test_on_tensorflow_shuffled_batches_have_axes_of_known_length(store):
-    """A graph that does not know how many samples it gets trains an LSTM a tenth slower."""
+    """A graph that does not know how many samples it gets trains an LSTM 5 to 10 % slower."""
     if keras.backend.backend() != "tensorflow":
         pytest.skip("other backends read NumPy arrays")
     shapes = [
