@@ -246,14 +246,17 @@ def test_several_processes_without_jax_or_on_another_backend_are_refused(monkeyp
 
 
 @pytest.mark.parametrize("ignore", ["weight", "keep", "none"])
-def test_the_parts_of_a_batch_are_the_whole_and_what_fills_it_up_counts_nothing(ignore) -> None:
+@pytest.mark.parametrize(("shuffle", "size", "counts"), [(False, 8, (8, 3)), (True, 6, (6, 6))])
+def test_the_parts_of_a_batch_are_the_whole_and_what_fills_it_up_counts_nothing(
+    shuffle, size, counts, ignore
+) -> None:
     label = np.arange(11, dtype=np.uint8)
     label[3] = 255
     inputs = {"image": np.arange(11.0)}
-    batches = Batches(ArraySamples(inputs, label), 8, seed=1, shuffle=True, ignore=ignore)
-    for index, count in enumerate((8, 3)):
+    batches = Batches(ArraySamples(inputs, label), size, seed=1, shuffle=shuffle, ignore=ignore)
+    for index, count in enumerate(counts):
         parts = [batches.part(index, rank, 2, 4) for rank in range(2)]
-        assert [len(part[1]) for part in parts] == [(count + 1) // 2] * 2
+        assert [len(part[1]) for part in parts] == [2 * -(-count // 4)] * 2
         together = [np.concatenate([keras.tree.flatten(part)[k] for part in parts]) for k in range(3)]
         for ours, theirs in zip(together, keras.tree.flatten(batches[index]), strict=False):
             np.testing.assert_array_equal(ours[:count], theirs)
