@@ -210,13 +210,14 @@ def remembered(
             newest = max(newest, changed)
     if not _is_private(memory.parent):  # a pickle runs any code: those of others are not opened
         return make()
-    kept = _kept(memory, digest.digest())
-    if kept or newest >= time.time_ns() - SETTLED_NS:
-        return kept[0] if kept else make()
+    if kept := _kept(memory, digest.digest()):
+        return kept[0]
+    if newest >= time.time_ns() - SETTLED_NS:
+        return make()
     with contextlib.ExitStack() as stack:
         with (
             contextlib.suppress(OSError),
-            stage(f"Another reads {Path(root).name} already, waiting"),
+            stage(f"Another process reads {Path(root).name}, waiting for it"),
         ):
             stack.enter_context(turn(memory.with_suffix(".lock"), needed=False))  # else it is made twice
         if kept := _kept(memory, digest.digest()):  # by a notebook that runs beside this one

@@ -167,23 +167,21 @@ def _read_chunk(
     """Read one chunk (1, 1, y, x) of a series; dask gives ``block_info[None]["array-location"]``."""
     (time, _), (band, _), rows, columns = block_info[None]["array-location"]
     part = grid[slice(*rows), slice(*columns)]
-    values = None
+    blank, values = np.nan if dtype == "float32" else 0, None
     for source in sources[time][band]:
-        gaps = None if values is None else np.isnan(values) if dtype == "float32" else values == 0
-        if gaps is not None and not gaps.any():
+        if values is None:
+            gaps = np.ones(part.shape, bool)
+        else:
+            gaps = np.isnan(values) if dtype == "float32" else values == 0
+        if not gaps.any():
             break
         where, found = read_part(source, part, resampling, dtype, beyond)
-        if gaps is None and found.shape == part.shape:
+        if values is None and found.shape == part.shape:  # most chunks: one source covers all of it
             values = found
-        elif found.size:
-            values = np.full(part.shape, *_nothing(dtype)) if values is None else values
-            np.copyto(values[where], found, where=True if gaps is None else gaps[where])
-    return (np.full(part.shape, *_nothing(dtype)) if values is None else values)[None, None]
-
-
-def _nothing(dtype: str) -> tuple[float, str]:
-    """Return what stands where there is no value, and its type."""
-    return (np.nan if dtype == "float32" else 0), dtype
+            continue
+        values = np.full(part.shape, blank, dtype) if values is None else values
+        np.copyto(values[where], found, where=gaps[where])
+    return (np.full(part.shape, blank, dtype) if values is None else values)[None, None]
 
 
 def read_part(
@@ -204,7 +202,7 @@ def read_part(
     pairs = list(zip(axes(part), axes(source.grid), strict=True))
     y, x = (_covered(target, own, beyond) for target, own in pairs)
     if y.start >= y.stop or x.start >= x.stop:
-        return (y, x), np.empty((0, 0), dtype)
+        return (y, x), np.empty((y.stop - y.start, x.stop - x.start), dtype)
     coarser = part.transform.a > source.grid.transform.a
     classes = dtype == "uint8"
     method: Method = "nearest" if classes else "average" if coarser else resampling
