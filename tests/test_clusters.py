@@ -45,28 +45,44 @@ def project(folder: Path) -> Path:
     return root
 
 
+def begun(root: Path) -> list[Path]:
+    """Return the files that the runs of the first notebook write their processes to, once both have begun."""
+    end = time.monotonic() + 200
+    while time.monotonic() < end:
+        found = [file for file in (root / "runs/mini/01_make").glob("*/attempts.txt") if file.read_text()]
+        if len(found) == 2:
+            break
+        time.sleep(0.1)
+    return found
+
+
+def lose(worker: psutil.Process, root: Path, runs: list[Path]) -> None:
+    """End a worker, and let the runs go on when the notebook that it ran has ended, unfinished, as well."""
+    notebooks = [int(file.read_text()) for file in runs]
+    worker.kill()
+    end = time.monotonic() + 60
+    while all(map(psutil.pid_exists, notebooks)) and time.monotonic() < end:
+        time.sleep(0.05)
+    (root / "hold").unlink()
+
+
 def lose_a_worker(root: Path) -> None:
     """End a worker of dask in the middle of its run, as a lack of memory does."""
-    end = time.monotonic() + 200
-    while len(begun := [*(root / "runs/mini/01_make").glob("*/attempts.txt")]) < 2 and time.monotonic() < end:
-        time.sleep(0.1)
-    folder = str(begun[0].parent)
+    runs = begun(root)
+    folder = str(runs[0].parent)
     for process in psutil.Process().children(recursive=True):
         if any(text.startswith(folder) for text in process.cmdline()):
-            process.parent().kill()
-    (root / "hold").unlink()
+            lose(process.parent(), root, runs)
+            return
 
 
 def lose_a_worker_of_ray(root: Path) -> None:
     """End a process of Ray in the middle of its run."""
-    end = time.monotonic() + 200
-    while len([*(root / "runs/mini/01_make").glob("*/attempts.txt")]) < 2 and time.monotonic() < end:
-        time.sleep(0.1)
+    runs = begun(root)
     at_work = [
         one for one in psutil.Process().children(recursive=True) if one.cmdline()[:1] == ["ray::_work"]
     ]
-    at_work[0].kill()
-    (root / "hold").unlink()
+    lose(at_work[0], root, runs)
 
 
 @pytest.mark.notebook
