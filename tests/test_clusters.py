@@ -153,7 +153,7 @@ def test_a_scheduler_of_ones_own_runs_a_sweep_whose_failures_stop_only_what_need
     inside = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "protocol": "tcp"}
     with distributed.LocalCluster(**inside, dashboard_address=None) as cluster:
         on = f"dask={cluster.scheduler_address}"
-        assert not sweep.run(study.load("mini"), "tiles", options, say=said.append, on=on)
+        assert not sweep.run(study.load("mini"), ["tiles"], options, say=said.append, on=on)
     heads = [line for line in said if line.endswith((": started", ": ended"))]
     assert len(heads) == 8, "a run that fails begins once more"
     assert sum(line.endswith(": begins once more") for line in said) == 1

@@ -200,7 +200,7 @@ def test_a_file_that_a_parameter_names_counts(project: Path) -> None:
 def test_a_run_in_another_folder_of_runs_has_no_part_in_it(project: Path, tmp_path: Path) -> None:
     """A sweep's table of one project was left out for the run that another project's notebook had begun."""
     go(project)
-    assert sweep.run(study.load("mini"), "factors", chain.Options(project / "runs", "smoke"), say=print)
+    assert sweep.run(study.load("mini"), ["factors"], chain.Options(project / "runs", "smoke"), say=print)
     other = a_run(
         tmp_path / "other",
         "02_use",
@@ -293,7 +293,7 @@ def test_a_sweep_that_was_run_makes_its_results_notebook_out_of_date(project: Pa
     go(project)
     mini = study.load("mini")
     options = chain.Options(project / "runs", "smoke")
-    assert sweep.run(mini, "factors", options, say=lambda text: None)
+    assert sweep.run(mini, ["factors"], options, say=lambda text: None)
     said = go(project)
     assert skipped(said) == ["01_make"]
     assert began(said, "02_use") == ": runs of factors: 4 new"
@@ -303,7 +303,7 @@ def test_a_sweep_that_was_run_makes_its_results_notebook_out_of_date(project: Pa
 def test_only_the_sweep_that_is_shown_makes_a_results_notebook_out_of_date(project: Path) -> None:
     """Any edit of study.yaml did, as of a profile that has no part in it."""
     go(project)
-    assert sweep.run(study.load("mini"), "factors", chain.Options(project / "runs", "smoke"), say=print)
+    assert sweep.run(study.load("mini"), ["factors"], chain.Options(project / "runs", "smoke"), say=print)
     go(project)
     file = project / "notebooks/mini/study.yaml"
     text = file.read_text()
@@ -330,7 +330,7 @@ def test_a_sweep_made_from_other_runs_is_left_out_with_a_sentence(
 ) -> None:
     """Its table stood beside results of new data."""
     go(project)
-    assert sweep.run(study.load("mini"), "factors", chain.Options(project / "runs", "smoke"), say=print)
+    assert sweep.run(study.load("mini"), ["factors"], chain.Options(project / "runs", "smoke"), say=print)
     run = use()
     run.input("made")
     assert len(runs.sweep_table("mini", "factors")) == 2

@@ -182,7 +182,7 @@ def test_what_ended_before_a_kill_stands_in_the_table_of_a_sweep(
     monkeypatch.setattr(chain, "step", step)
     said: list[str] = []
     with pytest.raises(end):
-        sweep.run(mini, "factors", chain.Options(project / "runs"), say=said.append)
+        sweep.run(mini, ["factors"], chain.Options(project / "runs"), say=said.append)
     kept = pd.read_csv(project / "runs/mini/sweeps/factors/runs.csv")
     assert kept["status"].tolist() == ["done", "done", "left out", "left out"]
     assert any("factor=1.0 mode=b: done in 1 s, 2 s left" in line for line in said)

@@ -76,7 +76,7 @@ def problem_of(command: str) -> str:
     keys = {value.partition("=")[0].split(".")[0] for value in values}
     declared = {p.name for notebook in one.notebooks.values() for p in study.parameters.read(notebook.path)}
     known = {*one.notebooks, *one.sweeps, *one.searches, *declared}
-    named = {*keys, *getattr(args, "only", []), getattr(args, "sweep", args.study), args.profile or "smoke"}
+    named = {*keys, *getattr(args, "only", []), *getattr(args, "sweeps", []), args.profile or "smoke"}
     named.add(getattr(args, "search", args.study))
     unknown = named - known - {*one.profiles, args.study}
     return f"unknown: {unknown}" if unknown else ""

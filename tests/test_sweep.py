@@ -161,6 +161,56 @@ def test_a_sweep_varies_a_notebook_upstream_which_runs_once_a_value(
     assert "Sweep 'counts' varies 01_make, whose run is given by hand" in capsys.readouterr().err
 
 
+@pytest.mark.notebook
+def test_sweeps_run_together_share_runs_and_keep_a_table_each(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = miniature.build(tmp_path)
+    file = root / "notebooks/mini/study.yaml"
+    content = yaml.safe_load(file.read_text())
+    table = {"rows": ["factor"], "metrics": ["test.f1"]}
+    content["sweeps"]["factors"] = {"notebook": "02_use", "grid": {"factor": [1.0, 2.0]}, "table": table}
+    content["sweeps"]["bad"]["cases"] = [{"factor": 1.0, "fail": False}, {"factor": 1.0, "fail": True}]
+    file.write_text(yaml.safe_dump(content))
+    status, said = miniature.command(root, "sweep", "mini", "factors", "bad", "factors", "--jobs", "2")
+    assert status == 1, said
+    assert "1/3 factors factor=1.0: started" in said, "the points of all sweeps are counted together"
+    assert "2/3 factors factor=2.0: started" in said
+    assert "3/3 bad fail=True: started" in said
+    assert said.count(": started") == 4, "one run of 01_make, and the run that both sweeps have once"
+    assert "2 runs, 0 failed" in said
+    assert "2 runs, 1 failed" in said
+    assert said.count(" runs, ") == 2, "a sweep that is named twice runs once"
+    tables = {name: pd.read_csv(root / f"runs/mini/sweeps/{name}/runs.csv") for name in ("factors", "bad")}
+    np.testing.assert_allclose(tables["factors"]["test.f1"], [0.3, 0.6])
+    assert tables["bad"]["status"].tolist() == ["done", "failed"]
+    assert tables["bad"]["run"][0] == tables["factors"]["run"][0]
+    grid = ["--grid", "factor=1,2"]
+    assert miniature.command(root, "sweep", "mini", "factors", "bad", *grid)[0] == 2
+    assert "--grid is of one sweep, and 2 are named" in capsys.readouterr().err
+
+
+@pytest.mark.notebook
+def test_a_sweep_that_lacks_what_it_needs_leaves_the_others_their_tables(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = miniature.build(tmp_path)
+    book = root / "notebooks/mini/01_make.ipynb"
+    book.write_text(book.read_text().replace('"run.finish()"', '"assert count != 7\\nrun.finish()"'))
+    file = root / "notebooks/mini/study.yaml"
+    content = yaml.safe_load(file.read_text())
+    lacking = {"notebook": "02_use", "grid": {"01_make.count": [7], "factor": [1.0, 2.0]}}
+    good = {"notebook": "02_use", "grid": {"factor": [1.0]}, "table": {"rows": ["factor"]}}
+    content["sweeps"] = {"lacking": lacking, "good": good}
+    file.write_text(yaml.safe_dump(content))
+    status, said = miniature.command(root, "sweep", "mini", "lacking", "good")
+    assert status == 1, said
+    assert "\n1 run, 0 failed" in said
+    assert "Sweep 'lacking' needs mini/01_make, which failed: see above." in capsys.readouterr().err
+    assert (root / "runs/mini/sweeps/good/table.html").is_file()
+    assert not (root / "runs/mini/sweeps/lacking/table.html").exists()
+
+
 @pytest.mark.parametrize(
     ("point", "message"),
     [

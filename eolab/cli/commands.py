@@ -39,7 +39,7 @@ input, 130 stopped."""
 SWEEP_EXAMPLES = """\
 examples:
   eolab sweep landcover models --profile smoke
-  eolab sweep landcover models --jobs 2
+  eolab sweep landcover models splits --jobs 2          two sweeps, two runs at once
   eolab sweep landcover tiles --on dask                 several tiles: composites, samples, models, maps
   eolab sweep landcover tiles --on dask=tcp://host:8786 --grid 02_preprocess.dataset=my_series \\
                               02_preprocess.tile=32TQM,33TWM
@@ -124,11 +124,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--jobs", type=positive, default=1, metavar="N", help=text)
     text = "train in so many processes of this machine (docs/distributed.md; default 1)"
     run.add_argument("--processes", type=positive, default=1, metavar="N", help=text)
-    text = "run a notebook over a grid of parameters"
+    text = "run a notebook over a grid of parameters, or several such sweeps"
     sweep = command(commands, _sweep, text, SWEEP_EXAMPLES, parents=[shared])
-    sweep.add_argument("sweep", metavar="SWEEP", help="name of the sweep in the study's study.yaml")
+    text = "name of a sweep in the study's study.yaml, or of several, whose runs go on side by side"
+    sweep.add_argument("sweeps", nargs="+", metavar="SWEEP", help=text)
     add_places(sweep, "runs")
-    text = "values of a parameter instead of those of study.yaml; SWEEP may then be a notebook"
+    text = "values of a parameter instead of those of study.yaml; SWEEP, a single one, may then be a notebook"
     sweep.add_argument("--grid", action="extend", nargs="+", default=[], metavar="KEY=A,B", help=text)
     tuning.add(commands, shared)
     report = command(commands, _report, "build the report of a run or a study", REPORT_EXAMPLES)
@@ -214,9 +215,14 @@ def _sweep(options: argparse.Namespace) -> int:
     from eolab.runs import sweep, tracking
 
     one_process("a sweep")
-    chosen, chosen_options = study_of(options, (options.sweep, options.grid))
-    work = partial(sweep.run, chosen, options.sweep, chosen_options, options.jobs, say, options.on)
-    return 0 if tracking.under_parent(chosen.name, f"{chosen.name} {options.sweep}", work) else 1
+    names, grid = options.sweeps, options.grid
+    if grid and len(names) > 1:
+        raise ParameterError(
+            f"--grid is of one sweep, and {len(names)} are named: give each its own command."
+        )
+    chosen, chosen_options = study_of(options, (names[0], grid))
+    work = partial(sweep.run, chosen, names, chosen_options, options.jobs, say, options.on)
+    return 0 if tracking.under_parent(chosen.name, f"{chosen.name} {' '.join(names)}", work) else 1
 
 
 def _report(options: argparse.Namespace) -> int:

@@ -8,11 +8,12 @@ notebook.
 from __future__ import annotations
 
 import html
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eolab.core import workspace, yamls
 from eolab.core.errors import ParameterError, RunError
@@ -42,61 +43,104 @@ _ENDS = (lines.STD, lines.LOW, lines.HIGH)
 FACTS = ("status", "seconds", "run", "simulated")  # columns of runs.csv that are neither parameter nor metric
 
 
+class _Plan(NamedTuple):
+    """A sweep of a command.
+
+    Attributes:
+        sweep: The sweep.
+        points: Its runs.
+        above: The runs that they need.
+        folder: Where its table is kept.
+    """
+
+    sweep: Sweep
+    points: list[Job]
+    above: list[Job]
+    folder: Path
+
+
 def run(
     study: Study,
-    name: str,
+    names: Sequence[str],
     options: Options,
     jobs: int | None = None,
     say: Callable[[str], None] = print,
     on: str = "",
 ) -> bool:
-    """Run a sweep and return whether every run of it is done.
+    """Run one sweep or several and return whether every run of them is done.
 
-    What several points need runs once, before them; whatever needs nothing more goes on side by side.
-    Finished runs are skipped, a failed one stops those alone that need it. The table is printed and written
-    to ``<root>/<study>/sweeps/<name>/`` as CSV, Markdown and HTML.
+    What several points need runs once, before them; whatever needs nothing more goes on side by side, also
+    of different sweeps. Finished runs are skipped, a failed one stops those alone that need it. Each table is
+    printed and written to ``<root>/<study>/sweeps/<name>/`` as CSV, Markdown and HTML.
 
     Args:
         study: The study.
-        name: Name of the sweep.
-        options: Profile (else the sweep's own), settings and folders.
+        names: Names of the sweeps.
+        options: Profile (else each sweep's own), settings and folders.
         jobs: How many runs at once, each in a process of its own; see :func:`eolab.runs.clusters.workers`.
         say: Prints a line.
         on: Where they run, see there.
 
     Raises:
         ParameterError: If there is no such sweep or place.
-        RunError: If a notebook that all points need fails.
+        RunError: If a notebook that all points of a sweep need fails.
     """
-    sweep = study.sweep(name)
-    options = replace(options, profile=options.profile or sweep.profile)
-    runs, above = jobs_of(study, sweep, options)
-    chain.check_data([*above, *runs])
-    place = options.root / study.name / "sweeps" / name
+    names = list(dict.fromkeys(names))
+    plans = [_plan(study, name, options, alone=len(names) == 1) for name in names]
+    above = {job.folder: job for plan in plans for job in plan.above}
+    points: dict[Path, Job] = {}
+    for job in itertools.chain.from_iterable(plan.points for plan in plans):
+        points.setdefault(job.folder, job)  # what several have is the first one's
+    runs = {**above, **points}
+    chain.check_data(runs.values())
     with clusters.workers(on, jobs, options.force, say) as workers:
         chain.note(study, options.root)
-        left = chain.time_left([*above, *runs], options.force, workers.number, say)
-        keep = _keeping(place, sweep, runs)
+        left = chain.time_left([*runs.values()], options.force, workers.number, say)
+        kept = [_keeping(plan) for plan in plans]
+
+        def keep(ended: Path) -> None:
+            for of_plan in kept:
+                of_plan(ended)
+
         try:
-            done = run_all([*above, *runs], len(above), workers, left, keep, say)
+            done = run_all([*runs.values()], len(above), workers, left, keep, say)
         except KeyboardInterrupt:
-            say(f"Stopped. What is done stands in {_tabulate(place, sweep, runs)[1]}")
+            say(f"Stopped. What is done stands in {', '.join(str(_tabulate(plan)[1]) for plan in plans)}")
             raise
-    needed = set.intersection(*(needs(point, above) for point in runs))
+    lacking = [text for plan in plans if (text := _result(study, plan, done, say))]
+    if lacking:
+        raise RunError(" ".join(lacking))
+    return done.issuperset(points)
+
+
+def _plan(study: Study, name: str, options: Options, alone: bool) -> _Plan:
+    """Return what a sweep runs; beside others its name stands before the points."""
+    sweep = study.sweep(name)
+    points, above = jobs_of(study, sweep, replace(options, profile=options.profile or sweep.profile))
+    if not alone:
+        points = [replace(job, point=f"{name} {job.point}") for job in points]
+    return _Plan(sweep, points, above, options.root / study.name / "sweeps" / name)
+
+
+def _result(study: Study, plan: _Plan, done: set[Path], say: Callable[[str], None]) -> str:
+    """Print the table of a sweep and write it; return a sentence where what all of its points need failed."""
+    needed = set.intersection(*(needs(point, plan.above) for point in plan.points))
     if not done.issuperset(needed):
-        first = next(one for one in above if one.folder in needed - done)
+        first = next(one for one in plan.above if one.folder in needed - done)
         label = f"{study.name}/{first.notebook.name}"
-        raise RunError(f"Sweep {sweep.name!r} needs {label}, which failed: see above.")
-    text, file = _tabulate(place, sweep, runs)
-    failed = sum(point.folder not in done for point in runs)
-    say(f"\n{sweep.title or f'Sweep {name}'}\n\n{text}\n")
-    say(f"{len(runs)} runs, {failed} failed. Table: {file}")
-    return failed == 0
+        return f"Sweep {plan.sweep.name!r} needs {label}, which failed: see above."
+    text, file = _tabulate(plan)
+    failed = sum(point.folder not in done for point in plan.points)
+    say(f"\n{plan.sweep.title or f'Sweep {plan.sweep.name}'}\n\n{text}\n")
+    number = len(plan.points)
+    say(f"{number} run{'s' * (number > 1)}, {failed} failed. Table: {file}")
+    return ""
 
 
-def _tabulate(folder: Path, sweep: Sweep, points: list[Job]) -> tuple[str, Path]:
+def _tabulate(plan: _Plan) -> tuple[str, Path]:
     """Write the table of a sweep, as it is now, and return it as text, and its page."""
-    runs = table_of_runs(sweep, points)
+    sweep, folder = plan.sweep, plan.folder
+    runs = table_of_runs(sweep, plan.points)
     numbers = in_numbers(sweep, runs, folder.parents[1] / sweep.notebook)
     return _text(sweep, runs, lines.readable(numbers)), _write(folder, sweep, runs, numbers)
 
@@ -118,10 +162,11 @@ def _row(sweep: Sweep, job: Job, point: Mapping[str, Any]) -> dict[str, Any]:
     return row | {_column(key, sweep): flat.get(key) for key in sweep.metrics or flat}
 
 
-def _keeping(folder: Path, sweep: Sweep, points: list[Job]) -> Callable[[Path], None]:
+def _keeping(plan: _Plan) -> Callable[[Path], None]:
     """Return what keeps ``runs.csv`` up to date while a sweep runs: it is called with each run that ended."""
     import pandas as pd
 
+    sweep, points = plan.sweep, plan.points
     of_points = dict(zip([job.folder for job in points], sweep.points, strict=True))
     rows = {job.folder: _row(sweep, job, of_points[job.folder]) for job in points}
     known = {job.folder: job for job in points}
@@ -129,7 +174,7 @@ def _keeping(folder: Path, sweep: Sweep, points: list[Job]) -> Callable[[Path], 
     def keep(ended: Path) -> None:
         if ended in known:
             rows[ended] = _row(sweep, known[ended], of_points[ended])
-            folders.write_text(folder / RUNS, pd.DataFrame(rows.values()).to_csv(index=False))
+            folders.write_text(plan.folder / RUNS, pd.DataFrame(rows.values()).to_csv(index=False))
 
     return keep
 
