@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import os
 from collections.abc import Callable, Iterable
@@ -105,37 +104,11 @@ def frozen(network: Any) -> Any:
 
 
 def flood_twin(case: Case) -> Twin:
-    """Return the ConvLSTM; the images that there are make no array of their own, which could not compile."""
+    """Return the ConvLSTM."""
     import torch
-    from sequence_throughput import torch_network
+    from torch_convlstm import ConvLSTM
 
-    size = [case.sizes["height"], case.sizes["width"]]
-    network = torch_network(argparse.Namespace(size=size, filters=2, hidden=2, threads=os.cpu_count() or 1))
-
-    def normalised(norm: Any, x: Any, seen: Any) -> Any:
-        """Normalise maps (B, T, F, H, W) over the steps with an image, others become 0."""
-        mean, variance = norm.running_mean, norm.running_var
-        if norm.training:
-            x, axes = x.float(), (0, 1, 3, 4)
-            count = seen.sum() * x.shape[3] * x.shape[4]
-            mean = (x * seen).sum(axes) / count
-            variance = (x.square() * seen).sum(axes) / count - mean.square()
-            with torch.no_grad():
-                norm.running_mean.lerp_(mean, norm.momentum)
-                norm.running_var.lerp_(variance, norm.momentum)
-        scale = norm.weight * torch.rsqrt(variance + norm.eps)
-        shape = (1, 1, -1, 1, 1)
-        return (x * scale.view(shape) + (norm.bias - mean * scale).view(shape)) * seen
-
-    def forward(branch: Any, images: Any, valid: Any) -> Any:
-        seen = valid > 0.5
-        there = seen[:, :, None, None, None]
-        x = branch.first.series(torch.where(there, images, 0), seen)
-        x = normalised(branch.norm, x, there)
-        return branch.dropout(branch.second.series(branch.dropout(x), seen)).flatten(2)
-
-    for branch in network.branches.values():
-        branch.forward = forward.__get__(branch)
+    network = ConvLSTM(*(case.sizes[name] for name in ("channels", "height", "width")))
 
     def both(inputs: dict[str, Any]) -> tuple[Any, ...]:
         return ({k: v.permute(0, 1, 4, 2, 3) if v.ndim == 5 else v for k, v in inputs.items()},)

@@ -6,9 +6,10 @@
 Keras trains as `eolab.tasks.fit` does, from batches in main memory, with loss, scores and optimizer of the
 task, on TensorFlow and on JAX; it predicts by each engine of `eolab.prediction`. The same network in PyTorch
 is measured as written (float32, channels first) and at its best (bfloat16 autocast where the processor has
-instructions for it, channels last, a fused Adam). PyTorch is no dependency: without it Keras is measured
-alone. Each library has a process, XLA on TensorFlow one of its own, and all take turns, a few steps each;
-nothing else is at work in a turn. Rates are samples a second of wall time, medians of rounds.
+instructions for it, channels last, a fused Adam); that both predict and learn alike with the same weights
+(`torch_weights.py`) is a test. PyTorch is no dependency: without it Keras is measured alone. Each library has
+a process, XLA on TensorFlow one of its own, and all take turns, a few steps each; nothing else is at work in
+a turn. Rates are samples a second of wall time, medians of rounds.
 
 With ``--keep`` the fastest way to compile each network is written into the table that `eolab.training` reads,
 ``eolab/training/fastest.csv``, for this kind of processor.

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 FEATURES = (64, 128, 256, 512, 1024)
+EPSILON = 1e-3  # of the normalisations, that of Keras
 KNOWN = {  # name of ours: residual blocks, attention after each block
     "unet": (False, False),
     "unet_multi_attention": (False, True),
@@ -19,8 +20,9 @@ KNOWN = {  # name of ours: residual blocks, attention after each block
 
 
 def convolution(inputs: int, outputs: int, kernel: int, active: bool = True) -> nn.Sequential:
-    layers = [nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(outputs)]
-    return nn.Sequential(*layers, *([nn.ReLU(inplace=True)] if active else []))
+    layer = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
+    norm = nn.BatchNorm2d(outputs, EPSILON)
+    return nn.Sequential(layer, norm, *([nn.ReLU(inplace=True)] if active else []))
 
 
 class Residual(nn.Module):
@@ -53,7 +55,7 @@ class MultiAttention(nn.Module):
         height = x.shape[2]
         rows, columns = x.mean(3), x.mean(2)  # (B, C, H), (B, C, W)
         tokens = torch.cat([rows, columns, rows.mean(2, keepdim=True)], 2).transpose(1, 2)  # (B, N, C)
-        tokens = nn.functional.layer_norm(tokens, tokens.shape[2:], eps=1e-3)
+        tokens = nn.functional.layer_norm(tokens, tokens.shape[2:], eps=EPSILON)
         sizes = [self.heads * size for size in (self.key, self.key, self.value)]
         query, key, value = (
             part.unflatten(2, (self.heads, -1)).transpose(1, 2)
