@@ -53,6 +53,7 @@ def test_twins_in_pytorch_predict_and_learn_as_our_networks(name):
     if name == "lstm":  # PyTorch's has no mask
         ours.samples.inputs["valid"][:] = 1
     without_dropout(ours.network, theirs.network)
+    shake(ours.network)
     torch_weights.share(ours.network, theirs.network)
     learnt = sum(one.numel() for key, one in theirs.network.named_parameters() if one.requires_grad)
     second_bias = theirs.network.recurrent.bias_hh_l0.numel() if name == "lstm" else 0
@@ -93,3 +94,14 @@ def without_dropout(network, twin):
             module.p = 0
         elif type(module).__name__ == "MultiheadAttention":
             module.dropout = 0
+
+
+def shake(network):
+    """Let no two weights be alike, as biases and statistics are at first."""
+    rng = np.random.default_rng(0)
+    layers = network._flatten_layers(include_self=False, recursive=True)
+    norms = [layer for layer in layers if type(layer).__name__.endswith("BatchNormalization")]
+    variables = [*network.trainable_variables, *(one for layer in norms for one in layer.weights)]
+    for variable in {one.path: one for one in variables}.values():
+        values = np.asarray(variable) + 0.05 * rng.standard_normal(variable.shape)
+        variable.assign(np.abs(values) if variable.path.endswith("variance") else values)

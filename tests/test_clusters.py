@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import types
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from unittest import mock
@@ -56,40 +57,37 @@ def begun(root: Path) -> list[Path]:
     return found
 
 
-def lose(worker: psutil.Process, root: Path, runs: list[Path]) -> None:
-    """End a worker, and let the runs go on when the notebook that it ran has ended, unfinished, as well."""
-    notebooks = [int(file.read_text()) for file in runs]
-    worker.kill()
-    end = time.monotonic() + 60
-    while all(map(psutil.pid_exists, notebooks)) and time.monotonic() < end:
-        time.sleep(0.05)
-    (root / "hold").unlink()
+def lose(root: Path, worker_at: Callable[[Path], psutil.Process]) -> None:
+    """End a worker in the middle of its run; the others go on when the notebook that it ran has ended too."""
+    try:
+        runs = begun(root)
+        notebooks = [int(file.read_text()) for file in runs]
+        worker_at(runs[0].parent).kill()
+        end = time.monotonic() + 60
+        while all(map(psutil.pid_exists, notebooks)) and time.monotonic() < end:
+            time.sleep(0.05)
+    finally:
+        (root / "hold").unlink()
 
 
-def lose_a_worker(root: Path) -> None:
-    """End a worker of dask in the middle of its run, as a lack of memory does."""
-    runs = begun(root)
-    folder = str(runs[0].parent)
-    for process in psutil.Process().children(recursive=True):
-        if any(text.startswith(folder) for text in process.cmdline()):
-            lose(process.parent(), root, runs)
-            return
+def worker_of_dask(folder: Path) -> psutil.Process:
+    """Return the worker that carries out the run of a folder."""
+    children = psutil.Process().children(recursive=True)
+    notebook = next(one for one in children if any(word.startswith(str(folder)) for word in one.cmdline()))
+    return notebook.parent()
 
 
-def lose_a_worker_of_ray(root: Path) -> None:
-    """End a process of Ray in the middle of its run."""
-    runs = begun(root)
-    at_work = [
-        one for one in psutil.Process().children(recursive=True) if one.cmdline()[:1] == ["ray::_work"]
-    ]
-    lose(at_work[0], root, runs)
+def worker_of_ray(folder: Path) -> psutil.Process:
+    """Return a process of Ray that carries out a run."""
+    children = psutil.Process().children(recursive=True)
+    return next(one for one in children if one.cmdline()[:1] == ["ray::_work"])
 
 
 @pytest.mark.notebook
 def test_a_sweep_on_ray_survives_a_lost_worker(tmp_path: Path) -> None:
     root = project(tmp_path)
     (root / "hold").touch()
-    threading.Thread(target=lose_a_worker_of_ray, args=(root,), daemon=True).start()
+    threading.Thread(target=lose, args=(root, worker_of_ray), daemon=True).start()
     with warm.workers():
         status, said = miniature.command(root, "sweep", "mini", "tiles", "--on", "ray", "--jobs", "2")
     assert status == 0, said
@@ -104,7 +102,7 @@ def test_a_sweep_on_ray_survives_a_lost_worker(tmp_path: Path) -> None:
 def test_a_sweep_on_a_cluster_survives_a_lost_worker_and_gives_what_processes_give(tmp_path: Path) -> None:
     root = project(tmp_path)
     (root / "hold").touch()
-    threading.Thread(target=lose_a_worker, args=(root,), daemon=True).start()
+    threading.Thread(target=lose, args=(root, worker_of_dask), daemon=True).start()
     with warm.workers():
         begin = f"from eolab.runs import execute; execute.WORKER = {execute.WORKER}"
     with dask.config.set({"distributed.worker.preload": [begin]}):

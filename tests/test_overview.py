@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from eolab import cli, runs
 from eolab.core.errors import RunError
@@ -169,6 +170,11 @@ def test_what_ended_before_a_kill_stands_in_the_table_of_a_sweep(
     end: type[BaseException], project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was lost: runs.csv was written when all had ended."""
+    file = project / "notebooks/mini/study.yaml"
+    content = yaml.safe_load(file.read_text())
+    content["sweeps"]["late"] = {"notebook": "02_use", "grid": {"factor": [7.0]}}
+    file.write_text(yaml.safe_dump(content))
+    folders.write_text(earlier := project / "runs/mini/sweeps/late/runs.csv", "of an earlier command")
     mini = study.load("mini")
 
     def step(job: execute.Job, *_: object) -> str:
@@ -182,8 +188,10 @@ def test_what_ended_before_a_kill_stands_in_the_table_of_a_sweep(
     monkeypatch.setattr(chain, "step", step)
     said: list[str] = []
     with pytest.raises(end):
-        sweep.run(mini, ["factors"], chain.Options(project / "runs"), say=said.append)
+        sweep.run(mini, ["factors", "late"], chain.Options(project / "runs"), say=said.append)
     kept = pd.read_csv(project / "runs/mini/sweeps/factors/runs.csv")
     assert kept["status"].tolist() == ["done", "done", "left out", "left out"]
-    assert any("factor=1.0 mode=b: done in 1 s, 2 s left" in line for line in said)
+    assert any("factors factor=1.0 mode=b: done in 1 s, 3 s left" in line for line in said)
     assert said[-1].startswith("Stopped. What is done stands in ") == (end is KeyboardInterrupt)
+    assert "late" not in said[-1]
+    assert earlier.read_text() == "of an earlier command", "nothing of this sweep has begun"

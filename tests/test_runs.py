@@ -700,7 +700,7 @@ def test_notebooks_that_do_not_need_each_other_run_at_once_the_longest_row_first
         return "skipped"
 
     workers, left = chain.Workers(2, work, execute.stop), timing.Left([], 2)
-    done = chain.run_all(jobs, 0, workers, left, lambda _: None, print)
+    done = chain.run_all(jobs, (), workers, left, lambda _: None, print)
     assert {folder.name for folder in done} == set(upstream)
     assert began[0] == "2/5 b"
     assert began.index("4/5 d") < began.index("3/5 c")
@@ -711,7 +711,7 @@ def test_a_point_of_a_sweep_that_is_stopped_ends_no_other(tmp_path, monkeypatch)
     monkeypatch.setattr(history.RunRecord, "status", "stopped")
     jobs = [SimpleNamespace(folder=tmp_path / name, upstream={}, label=name) for name in "abc"]
     workers = chain.Workers(1, lambda job, _: "" if job.label == "a" else "skipped", execute.stop)
-    done = chain.run_all(jobs, 0, workers, timing.Left([], 1), lambda _: None, print)
+    done = chain.run_all(jobs, (), workers, timing.Left([], 1), lambda _: None, print)
     assert {folder.name for folder in done} == {"b", "c"}
 
 

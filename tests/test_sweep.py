@@ -190,6 +190,45 @@ def test_sweeps_run_together_share_runs_and_keep_a_table_each(
     assert "--grid is of one sweep, and 2 are named" in capsys.readouterr().err
 
 
+def planned(root: Path, sweeps: dict[str, dict[str, object]], names: list[str]) -> list[sweep._Plan]:
+    file = root / "notebooks/mini/study.yaml"
+    content = yaml.safe_load(file.read_text())
+    content["sweeps"] = sweeps
+    content["profiles"]["other"] = {}
+    file.write_text(yaml.safe_dump(content))
+    return sweep._plans(study.load("mini"), names, chain.Options(root / "runs"))
+
+
+@pytest.mark.parametrize("names", [["plain", "counts", "made"], ["made", "counts", "plain"]])
+def test_what_one_sweep_needs_as_the_study_has_it_stays_the_study_s_own(
+    names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A notebook that looks for the newest run of the study found that of another sweep, or none."""
+    monkeypatch.setenv("EOLAB_ROOT", str(root := miniature.build(tmp_path)))
+    sweeps: dict[str, dict[str, object]] = {
+        "plain": {"notebook": "02_use", "grid": {"factor": [1.0, 2.0]}},
+        "counts": {"notebook": "02_use", "grid": {"01_make.count": [3, 5]}},  # 3 is the default
+        "made": {"notebook": "01_make", "grid": {"count": [3, 6]}},
+    }
+    jobs, above = sweep._once(planned(root, sweeps, names))
+    of_count = {job.values.get("count", 3): job for job in jobs.values() if job.notebook.name == "01_make"}
+    assert {count: job.sweep for count, job in of_count.items()} == {3: "", 5: "counts", 6: "made"}
+    assert above == {of_count[5].folder}, "all others are points of a sweep, and have a number"
+    places = [*jobs]
+    assert all(places.index(up) < places.index(one) for one in jobs for up in jobs[one].upstream.values())
+
+
+def test_sweeps_with_different_profiles_are_not_run_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EOLAB_ROOT", str(root := miniature.build(tmp_path)))
+    one: dict[str, object] = {"notebook": "02_use", "grid": {"factor": [1.0, 2.0]}}
+    sweeps = {"one": one | {"profile": "smoke"}, "two": one | {"profile": "other"}}
+    with pytest.raises(ParameterError, match="The sweeps one, two have different profiles"):
+        planned(root, sweeps, ["one", "two"])
+    assert len(planned(root, sweeps, ["two"])) == 1
+
+
 @pytest.mark.notebook
 def test_a_sweep_that_lacks_what_it_needs_leaves_the_others_their_tables(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -126,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--processes", type=positive, default=1, metavar="N", help=text)
     text = "run a notebook over a grid of parameters, or several such sweeps"
     sweep = command(commands, _sweep, text, SWEEP_EXAMPLES, parents=[shared])
-    text = "name of a sweep in the study's study.yaml, or of several, whose runs go on side by side"
+    text = "name of a sweep in the study's study.yaml, or several in a row: what they share runs once"
     sweep.add_argument("sweeps", nargs="+", metavar="SWEEP", help=text)
     add_places(sweep, "runs")
     text = "values of a parameter instead of those of study.yaml; SWEEP, a single one, may then be a notebook"

@@ -1,7 +1,7 @@
 """A study's notebooks, each after those that it needs: finished runs are skipped, interrupted runs resume."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
@@ -224,7 +224,7 @@ def run(
         say(sentence)
     workers = here(jobs, options.force, say)
     left = time_left(runs, options.force, jobs, say)
-    done = run_all(runs, 0, workers, left, lambda _: None, say, one_ends_all=True)
+    done = run_all(runs, (), workers, left, lambda _: None, say, one_ends_all=True)
     return done.issuperset(one.folder for one in runs)
 
 
@@ -247,7 +247,7 @@ def threads(beside: int) -> dict[str, str]:
 
 def run_all(
     jobs: Sequence[Job],
-    above: int,
+    uncounted: Collection[Path],
     workers: Workers,
     left: timing.Left,
     keep: Callable[[Path], None],
@@ -258,7 +258,7 @@ def run_all(
 
     Args:
         jobs: The jobs, each after those that it needs.
-        above: How many at the beginning are not counted: those that the points of a sweep need.
+        uncounted: Folders of those that have no number: what the points of a sweep need.
         workers: What runs them.
         left: Their time.
         keep: Called with the folder of each run that has ended.
@@ -266,7 +266,8 @@ def run_all(
         one_ends_all: Whether no other begins after one that was stopped.
     """
     known = {job.folder: job for job in reversed(jobs)}
-    counters = {job.folder: f"{n}/{len(jobs) - above} " for n, job in enumerate(jobs[above:], 1)}
+    counted = [job.folder for job in jobs if job.folder not in uncounted]
+    counters = {folder: f"{n}/{len(counted)} " for n, folder in enumerate(counted, 1)}
     order = TopologicalSorter({job.folder: known.keys() & job.upstream.values() for job in jobs})
     order.prepare()
     steps = _steps(jobs)

@@ -114,7 +114,7 @@ def run(
         trials = _Trials(search, _study(search, place, how, trial_of({})), trial_of, workers, how, say)
         chain.note(study, options.root)
         left = chain.time_left(above, options.force, workers.number, say)
-        done = run_all(above, len(above), workers, left, lambda _: None, say)
+        done = run_all(above, [job.folder for job in above], workers, left, lambda _: None, say)
         if missing := [one for one in above if one.folder not in done]:
             raise RunError(f"Search {name!r} needs {study.name}/{missing[0].notebook.name}, which failed.")
         found = Found(study.name, search, trials.study, place)

@@ -8,7 +8,6 @@ notebook.
 from __future__ import annotations
 
 import html
-import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -69,7 +68,7 @@ def run(
 ) -> bool:
     """Run one sweep or several and return whether every run of them is done.
 
-    What several points need runs once, before them; whatever needs nothing more goes on side by side, also
+    What several points need runs once, before them; whatever needs nothing more may go on side by side, also
     of different sweeps. Finished runs are skipped, a failed one stops those alone that need it. Each table is
     printed and written to ``<root>/<study>/sweeps/<name>/`` as CSV, Markdown and HTML.
 
@@ -82,16 +81,12 @@ def run(
         on: Where they run, see there.
 
     Raises:
-        ParameterError: If there is no such sweep or place.
+        ParameterError: If there is no such sweep or place, or several have profiles of their own.
         RunError: If a notebook that all points of a sweep need fails.
     """
-    names = list(dict.fromkeys(names))
-    plans = [_plan(study, name, options, alone=len(names) == 1) for name in names]
-    above = {job.folder: job for plan in plans for job in plan.above}
-    points: dict[Path, Job] = {}
-    for job in itertools.chain.from_iterable(plan.points for plan in plans):
-        points.setdefault(job.folder, job)  # what several have is the first one's
-    runs = {**above, **points}
+    plans = _plans(study, list(dict.fromkeys(names)), options)
+    runs, above = _once(plans)
+    points = runs.keys() - above
     chain.check_data(runs.values())
     with clusters.workers(on, jobs, options.force, say) as workers:
         chain.note(study, options.root)
@@ -103,9 +98,12 @@ def run(
                 of_plan(ended)
 
         try:
-            done = run_all([*runs.values()], len(above), workers, left, keep, say)
+            done = run_all([*runs.values()], above, workers, left, keep, say)
         except KeyboardInterrupt:
-            say(f"Stopped. What is done stands in {', '.join(str(_tabulate(plan)[1]) for plan in plans)}")
+            begun = [one for one in plans if any(history.RunRecord(job.folder).record for job in one.points)]
+            if begun:
+                files = [str(_tabulate(plan)[1]) for plan in begun]
+                say(f"Stopped. What is done stands in {', '.join(files)}")
             raise
     lacking = [text for plan in plans if (text := _result(study, plan, done, say))]
     if lacking:
@@ -113,13 +111,38 @@ def run(
     return done.issuperset(points)
 
 
-def _plan(study: Study, name: str, options: Options, alone: bool) -> _Plan:
-    """Return what a sweep runs; beside others its name stands before the points."""
-    sweep = study.sweep(name)
-    points, above = jobs_of(study, sweep, replace(options, profile=options.profile or sweep.profile))
-    if not alone:
-        points = [replace(job, point=f"{name} {job.point}") for job in points]
-    return _Plan(sweep, points, above, options.root / study.name / "sweeps" / name)
+def _once(plans: Sequence[_Plan]) -> tuple[dict[Path, Job], set[Path]]:
+    """Return the runs of some sweeps, each once and after those that it needs, and which are no points.
+
+    What several sweeps have as a point is the first one's. A run that one of them needs as the study has it
+    stays the study's own.
+    """
+    above = [job for plan in plans for job in plan.above]
+    points = [job for plan in plans for job in plan.points]
+    own = {job.folder for job in above if not job.sweep}
+    order = dict.fromkeys(job.folder for job in (*above, *points))
+    known = {job.folder: job for job in (*reversed(above), *reversed(points))}
+    runs = {one: replace(known[one], sweep="") if one in own else known[one] for one in order}
+    return runs, order.keys() - {job.folder for job in points}
+
+
+def _plans(study: Study, names: Sequence[str], options: Options) -> list[_Plan]:
+    """Return what sweeps run; beside others the name of each stands before its points."""
+    sweeps = [study.sweep(name) for name in names]
+    profiles = {options.profile or sweep.profile for sweep in sweeps}
+    if len(profiles) > 1:
+        raise ParameterError(
+            f"The sweeps {', '.join(names)} have different profiles: name one with --profile, or give each "
+            "its own command."
+        )
+    options = replace(options, profile=profiles.pop())
+    plans = []
+    for sweep in sweeps:
+        points, above = jobs_of(study, sweep, options)
+        if len(sweeps) > 1:
+            points = [replace(job, point=f"{sweep.name} {job.point}") for job in points]
+        plans.append(_Plan(sweep, points, above, options.root / study.name / "sweeps" / sweep.name))
+    return plans
 
 
 def _result(study: Study, plan: _Plan, done: set[Path], say: Callable[[str], None]) -> str:
