@@ -81,7 +81,7 @@ def run(
         on: Where they run, see there.
 
     Raises:
-        ParameterError: If there is no such sweep or place, or several have profiles of their own.
+        ParameterError: If there is no such sweep or place, or the sweeps have different profiles.
         RunError: If a notebook that all points of a sweep need fails.
     """
     plans = _plans(study, list(dict.fromkeys(names)), options)
