@@ -7,11 +7,14 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import nbformat
 import warm
+import yaml
 
 from eolab.cli import commands as cli
 
@@ -87,6 +90,14 @@ USE = [
     "run.table(table, 'scores', 'Scores by class.', {'F1': '{:.2f}'})\n"
     "run.metrics({'test': {'f1': np.float32(factor * count / 10), 'empty': float('nan')}})",
 ]
+
+
+def add_sweeps(root: Path, sweeps: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write sweeps into the ``study.yaml`` of a project, in place of those with the same names."""
+    file = root / "notebooks/mini/study.yaml"
+    content = yaml.safe_load(file.read_text())
+    content["sweeps"] |= sweeps
+    file.write_text(yaml.safe_dump(content))
 
 
 def notebook(cells: list[str | tuple[str, str]]) -> nbformat.NotebookNode:

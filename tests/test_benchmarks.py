@@ -52,8 +52,9 @@ def test_twins_in_pytorch_predict_and_learn_as_our_networks(name):
     ours, theirs = KerasNetwork(case, "float32"), TorchNetwork(case, compile_it=False, best=False)
     if name == "lstm":  # PyTorch's has no mask
         ours.samples.inputs["valid"][:] = 1
-    without_dropout(ours.network, theirs.network)
-    shake(ours.network)
+    layers = torch_weights.inside(ours.network)
+    without_dropout(layers, theirs.network)
+    shake(ours.network.trainable_variables, layers)
     torch_weights.share(ours.network, theirs.network)
     learnt = sum(one.numel() for key, one in theirs.network.named_parameters() if one.requires_grad)
     second_bias = theirs.network.recurrent.bias_hh_l0.numel() if name == "lstm" else 0
@@ -84,9 +85,9 @@ def test_twins_in_pytorch_predict_and_learn_as_our_networks(name):
     assert losses[-1][0] < losses[0][0]
 
 
-def without_dropout(network, twin):
+def without_dropout(layers, twin):
     """Let both learn alike."""
-    for layer in network._flatten_layers(include_self=False, recursive=True):
+    for layer in layers:
         if hasattr(layer, "rate"):
             layer.rate = 0
     for module in twin.modules():
@@ -96,12 +97,11 @@ def without_dropout(network, twin):
             module.dropout = 0
 
 
-def shake(network):
+def shake(trainable, layers):
     """Let no two weights be alike, as biases and statistics are at first."""
     rng = np.random.default_rng(0)
-    layers = network._flatten_layers(include_self=False, recursive=True)
     norms = [layer for layer in layers if type(layer).__name__.endswith("BatchNormalization")]
-    variables = [*network.trainable_variables, *(one for layer in norms for one in layer.weights)]
+    variables = [*trainable, *(one for layer in norms for one in layer.weights)]
     for variable in {one.path: one for one in variables}.values():
         values = np.asarray(variable) + 0.05 * rng.standard_normal(variable.shape)
         variable.assign(np.abs(values) if variable.path.endswith("variance") else values)

@@ -18,7 +18,6 @@ import pandas as pd
 import psutil
 import pytest
 import warm
-import yaml
 
 from eolab.core.errors import ParameterError, RunError
 from eolab.runs import clusters, execute, folders, study, sweep
@@ -39,10 +38,7 @@ TILES = {
 def project(folder: Path) -> Path:
     """A study of two notebooks, and a sweep whose points need two runs of the first one."""
     root = miniature.build(folder)
-    file = root / "notebooks/mini/study.yaml"
-    content = yaml.safe_load(file.read_text())
-    content["sweeps"]["tiles"] = TILES
-    file.write_text(yaml.safe_dump(content))
+    miniature.add_sweeps(root, {"tiles": TILES})
     return root
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import miniature
 import pandas as pd
 import pytest
-import yaml
 
 from eolab import cli, runs
 from eolab.core.errors import RunError
@@ -170,10 +170,7 @@ def test_what_ended_before_a_kill_stands_in_the_table_of_a_sweep(
     end: type[BaseException], project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was lost: runs.csv was written when all had ended."""
-    file = project / "notebooks/mini/study.yaml"
-    content = yaml.safe_load(file.read_text())
-    content["sweeps"]["late"] = {"notebook": "02_use", "grid": {"factor": [7.0]}}
-    file.write_text(yaml.safe_dump(content))
+    miniature.add_sweeps(project, {"late": {"notebook": "02_use", "grid": {"factor": [7.0]}}})
     folders.write_text(earlier := project / "runs/mini/sweeps/late/runs.csv", "of an earlier command")
     mini = study.load("mini")
 

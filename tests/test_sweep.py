@@ -133,12 +133,9 @@ def test_a_sweep_varies_a_notebook_upstream_which_runs_once_a_value(
 ) -> None:
     """Composites are chosen where samples are made, and compared by what models of them score."""
     root, *_ = ran
-    file = root / "notebooks/mini/study.yaml"
-    content = yaml.safe_load(file.read_text())
     grid = {"01_make.count": [2, 5], "factor": [1.0, 2.0]}
     table = {"rows": ["01_make.count", "factor"], "metrics": ["test.f1"]}
-    content["sweeps"]["counts"] = {"notebook": "02_use", "grid": grid, "table": table}
-    file.write_text(yaml.safe_dump(content))
+    miniature.add_sweeps(root, {"counts": {"notebook": "02_use", "grid": grid, "table": table}})
     before = {run.folder for run in history.records("mini", "01_make", root / "runs")}
     status, said = miniature.command(root, "sweep", "mini", "counts")
     assert status == 0, said
@@ -166,12 +163,10 @@ def test_sweeps_run_together_share_runs_and_keep_a_table_each(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = miniature.build(tmp_path)
-    file = root / "notebooks/mini/study.yaml"
-    content = yaml.safe_load(file.read_text())
-    table = {"rows": ["factor"], "metrics": ["test.f1"]}
-    content["sweeps"]["factors"] = {"notebook": "02_use", "grid": {"factor": [1.0, 2.0]}, "table": table}
-    content["sweeps"]["bad"]["cases"] = [{"factor": 1.0, "fail": False}, {"factor": 1.0, "fail": True}]
-    file.write_text(yaml.safe_dump(content))
+    one = {"notebook": "02_use", "table": {"rows": ["factor", "fail"], "metrics": ["test.f1"]}}
+    cases = [{"factor": 1.0, "fail": False}, {"factor": 1.0, "fail": True}]
+    sweeps = {"factors": one | {"grid": {"factor": [1.0, 2.0]}}, "bad": one | {"cases": cases}}
+    miniature.add_sweeps(root, sweeps)
     status, said = miniature.command(root, "sweep", "mini", "factors", "bad", "factors", "--jobs", "2")
     assert status == 1, said
     assert "1/3 factors factor=1.0: started" in said, "the points of all sweeps are counted together"
@@ -191,11 +186,7 @@ def test_sweeps_run_together_share_runs_and_keep_a_table_each(
 
 
 def planned(root: Path, sweeps: dict[str, dict[str, object]], names: list[str]) -> list[sweep._Plan]:
-    file = root / "notebooks/mini/study.yaml"
-    content = yaml.safe_load(file.read_text())
-    content["sweeps"] = sweeps
-    content["profiles"]["other"] = {}
-    file.write_text(yaml.safe_dump(content))
+    miniature.add_sweeps(root, sweeps)
     return sweep._plans(study.load("mini"), names, chain.Options(root / "runs"))
 
 
@@ -223,7 +214,7 @@ def test_sweeps_with_different_profiles_are_not_run_together(
 ) -> None:
     monkeypatch.setenv("EOLAB_ROOT", str(root := miniature.build(tmp_path)))
     one: dict[str, object] = {"notebook": "02_use", "grid": {"factor": [1.0, 2.0]}}
-    sweeps = {"one": one | {"profile": "smoke"}, "two": one | {"profile": "other"}}
+    sweeps = {"one": one | {"profile": "smoke"}, "two": one}
     with pytest.raises(ParameterError, match="The sweeps one, two have different profiles"):
         planned(root, sweeps, ["one", "two"])
     assert len(planned(root, sweeps, ["two"])) == 1
@@ -236,12 +227,9 @@ def test_a_sweep_that_lacks_what_it_needs_leaves_the_others_their_tables(
     root = miniature.build(tmp_path)
     book = root / "notebooks/mini/01_make.ipynb"
     book.write_text(book.read_text().replace('"run.finish()"', '"assert count != 7\\nrun.finish()"'))
-    file = root / "notebooks/mini/study.yaml"
-    content = yaml.safe_load(file.read_text())
     lacking = {"notebook": "02_use", "grid": {"01_make.count": [7], "factor": [1.0, 2.0]}}
     good = {"notebook": "02_use", "grid": {"factor": [1.0]}, "table": {"rows": ["factor"]}}
-    content["sweeps"] = {"lacking": lacking, "good": good}
-    file.write_text(yaml.safe_dump(content))
+    miniature.add_sweeps(root, {"lacking": lacking, "good": good})
     status, said = miniature.command(root, "sweep", "mini", "lacking", "good")
     assert status == 1, said
     assert "\n1 run, 0 failed" in said

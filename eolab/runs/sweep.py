@@ -189,14 +189,12 @@ def _keeping(plan: _Plan) -> Callable[[Path], None]:
     """Return what keeps ``runs.csv`` up to date while a sweep runs: it is called with each run that ended."""
     import pandas as pd
 
-    sweep, points = plan.sweep, plan.points
-    of_points = dict(zip([job.folder for job in points], sweep.points, strict=True))
-    rows = {job.folder: _row(sweep, job, of_points[job.folder]) for job in points}
-    known = {job.folder: job for job in points}
+    known = {pair[0].folder: pair for pair in zip(plan.points, plan.sweep.points, strict=True)}
+    rows = {folder: _row(plan.sweep, *pair) for folder, pair in known.items()}
 
     def keep(ended: Path) -> None:
         if ended in known:
-            rows[ended] = _row(sweep, known[ended], of_points[ended])
+            rows[ended] = _row(plan.sweep, *known[ended])
             folders.write_text(plan.folder / RUNS, pd.DataFrame(rows.values()).to_csv(index=False))
 
     return keep
